@@ -1,0 +1,170 @@
+"""The nouns of docendo: what networks, losses, methods and the engine say to each other.
+
+A *method* is a short object whose `run` is ordinary Python: it builds networks, and hands *phases* to `train`, the one verb.
+A phase says who learns, who is frozen and, in `losses`, what is learned from whom. Who trains it, on which device, from
+which files, with how many processes, is none of its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+
+class Batch(NamedTuple):
+    """Some views of some samples, as the losses of a method see them.
+
+    Attributes:
+        images: (B, C, H, W), floating point, normalised.
+        labels: (B,), int64, in [0, classes).
+        index: (B,), int64, the place of each sample in its split.
+        view: (B,), int64, which augmentation of that sample this is: (index, view) determines the image.
+        progress: how much of the phase is done, in [0, 1].
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    view: Tensor
+    progress: float
+
+
+class Output(NamedTuple):
+    """What a network lets others see.
+
+    Attributes:
+        logits: (B, K), before any softmax.
+        pooled: (B, D), what the classifier reads.
+        stages: the raw output of each stage, (B, C_i, H_i, W_i): after the activation in post-activation networks, before
+            the next BatchNorm in pre-activation ones. A tail gives only the stages that it holds.
+    """
+
+    logits: Tensor
+    pooled: Tensor
+    stages: tuple[Tensor, ...]
+
+
+class LossTerm(NamedTuple):
+    """A receipt: who learns what from whom, how much.
+
+    Attributes:
+        learner: the role that learns, or a part of it after a dot: "student", "branches.0".
+        teacher: the role that teaches, or "labels".
+        kind: the name of the loss: "ce", "kd".
+        value: the loss, a scalar.
+        weight: its factor in the sum that is minimised; a term of weight 0 is shown but not learned from.
+    """
+
+    learner: str
+    teacher: str
+    kind: str
+    value: Tensor
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """How logs call this term.
+
+        >>> LossTerm("student", "teacher", "kd", None).name
+        'student<teacher:kd'
+        """
+        return f"{self.learner}<{self.teacher}:{self.kind}"
+
+
+class Networks(Protocol):
+    """The networks of a phase by role, as `losses` gets them: `net.student(batch)`, `net.branches(stages)`."""
+
+    def __getattr__(self, role: str) -> Callable[..., Any]:
+        """Give the network in that role."""
+        ...
+
+
+Losses = Callable[[Any, Batch], Iterable[LossTerm]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training, with its own optimiser, schedule and random stream.
+
+    Attributes:
+        name: what people call it: "student", "friendly teacher".
+        learners: the modules that train, by role. In `losses` a network learner is called with the batch, any other
+            module with whatever arguments it takes.
+        losses: yields the loss terms of one batch: `losses(net, batch)`.
+        frozen: the networks that only answer, by role. No gradient, evaluation mode, never in a checkpoint.
+        stream: the random stream of order, views and dropout; by default the first learner's role, so that methods
+            that train the same role see the same views.
+        fraction: how many of the run's epochs this phase takes, in (0, 1].
+        learning_rates: factor on the run's learning rate, by role, where it is not 1.
+        frozen_statistics: whether BatchNorm in frozen networks uses its "running" statistics or the "batch" (then its
+            buffers move, as in some released code).
+    """
+
+    name: str
+    learners: Mapping[str, nn.Module]
+    losses: Losses
+    frozen: Mapping[str, nn.Module] = field(default_factory=dict)
+    stream: str | None = None
+    fraction: float = 1.0
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
+    frozen_statistics: Literal["running", "batch"] = "running"
+
+
+class Train(Protocol):
+    """The one verb. The trainer, the rehearsal and the remembering trainer all have this shape."""
+
+    def __call__(self, phase: Phase) -> Mapping[str, nn.Module]:
+        """Train the learners of the phase and give them back by role."""
+        ...
+
+
+class Build(Protocol):
+    """Makes the network of a role, as the user named it, seeded by (run seed, role)."""
+
+    def __call__(self, role: str) -> Any:
+        """Give a new network for this role, with the user's weights where they were given."""
+        ...
+
+    def is_trained(self, role: str) -> bool:
+        """Say whether the user gave weights for this role."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way of teaching: a frozen dataclass whose fields are its settings (see `setting`)."""
+
+    roles: ClassVar[tuple[str, ...]]
+
+    def run(self, train: Train, build: Build) -> Mapping[str, nn.Module]:
+        """Train, and give the deployable networks by role, the one to deploy first."""
+        ...
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    source: str,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """Declare one setting of a method: a dataclass field that knows its meaning, range and where its default comes from.
+
+    Args:
+        default: the value if nobody says otherwise; a frozen dataclass may stand here too.
+        meaning: one phrase for a reader who knows the paper's abstract.
+        source: where the default comes from: paper and equation, released code, or "ours" with the reason.
+        at_least: smallest allowed value.
+        above: allowed values are larger than this.
+        at_most: largest allowed value.
+    """
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most}
+    return field(
+        default=default,
+        metadata={"meaning": meaning, "source": source, **{k: v for k, v in bounds.items() if v is not None}},
+    )

@@ -1,0 +1,150 @@
+"""Staged networks: a network cut where the spatial size changes, with every piece at hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from docendo.core import Output
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything needed to build a network again, kept beside its weights.
+
+    Attributes:
+        architecture: the name in the catalog, or a made-up one for networks of the user's own.
+        classes: number of classes K.
+        channels: colours of the images it reads, 1 or 3.
+        image_size: height and width in pixels it was made for.
+    """
+
+    architecture: str
+    classes: int
+    channels: int = 3
+    image_size: int = 32
+
+
+class StagedNetwork(nn.Module):
+    """A network that is a run of stages and a head.
+
+    A stage is a run of layers at one spatial size, the stem belonging to the first. Subclasses keep the layer names of
+    the field's weight files, and give `cut()`: those same layers, grouped.
+
+    Attributes:
+        spec: what to build it again from.
+        factory: builds a network like this one with fresh weights; set by whoever created it.
+    """
+
+    spec: NetworkSpec
+    factory: Callable[[], StagedNetwork]
+
+    def cut(self) -> tuple[Sequence[nn.Module], nn.Module]:
+        """Group the layers into stages and a head that gives an `Output` without stages."""
+        raise TypeError(f"{type(self).__name__} does not say how it is cut: write its cut() method")
+
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The stages in order; each takes the raw features of the one before, the first takes images."""
+        return tuple(self._parts()[0])
+
+    @property
+    def head(self) -> nn.Module:
+        """What follows the last stage: features to `Output(logits, pooled, stages=())`."""
+        return self._parts()[1]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """The (C, H, W) of each stage's output for images of the size in `spec`."""
+        parameter = next(self.parameters())
+        side = self.spec.image_size
+        images = torch.zeros(1, self.spec.channels, side, side, device=parameter.device, dtype=parameter.dtype)
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            stages = self(images).stages
+        self.train(training)
+        return tuple((s.shape[1], s.shape[2], s.shape[3]) for s in stages)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels of each stage's output."""
+        return tuple(shape[0] for shape in self.shapes)
+
+    def forward(self, images: Tensor) -> Output:
+        """Compute the logits, the pooled features and every stage's output of (B, C, H, W) images."""
+        return _run(*self._parts(), images)
+
+    def tail(self, i: int) -> Tail:
+        """Give the module that continues from the output of stage `i` (from 0) to an `Output`; it shares this network's layers."""
+        stages, head = self._parts()
+        if not 0 <= i < len(stages):
+            raise IndexError(f"{self.spec.architecture} has stages 0 to {len(stages) - 1}, no stage {i}")
+        return Tail(stages[i + 1 :], head)
+
+    def fresh(self) -> StagedNetwork:
+        """Build a network like this one with new random weights, from its factory."""
+        return self.factory()
+
+    def _parts(self) -> tuple[Sequence[nn.Module], nn.Module]:
+        # Kept outside the registered modules, so that the state dict holds every layer once, under its own name.
+        if "_cut" not in self.__dict__:
+            self.__dict__["_cut"] = self.cut()
+        parts: tuple[Sequence[nn.Module], nn.Module] = self.__dict__["_cut"]
+        return parts
+
+    def __deepcopy__(self, memo: dict[int, object]) -> StagedNetwork:
+        """Copy the layers; the copy groups its own."""
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        for key, value in self.__dict__.items():
+            if key not in ("_cut", "factory"):
+                new.__dict__[key] = copy.deepcopy(value, memo)
+        if "factory" in self.__dict__:
+            new.__dict__["factory"] = self.factory
+        return new
+
+
+class Tail(nn.Module):
+    """The later stages of a network and its head: features of a stage to an `Output` with the stages after it."""
+
+    def __init__(self, stages: Sequence[nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.head = head
+
+    def forward(self, features: Tensor) -> Output:
+        """Continue from raw stage features (B, C, H, W)."""
+        return _run(self.stages, self.head, features)
+
+
+class PoolHead(nn.Module):
+    """Average each map, then classify: the head of most convolutional networks.
+
+    Args:
+        classifier: a linear layer from the pooled features to logits.
+        before: layers between the last stage and the pool (WRN's BatchNorm and ReLU, a last 1x1 convolution).
+    """
+
+    def __init__(self, classifier: nn.Module, before: nn.Module | None = None) -> None:
+        super().__init__()
+        self.before = before if before is not None else nn.Identity()
+        self.classifier = classifier
+
+    def forward(self, features: Tensor) -> Output:
+        """Give logits and pooled features of a last stage's output."""
+        pooled = self.before(features).mean(dim=(2, 3))
+        return Output(self.classifier(pooled), pooled, ())
+
+
+def _run(stages: Sequence[nn.Module], head: nn.Module, x: Tensor) -> Output:
+    seen = []
+    for stage in stages:
+        x = stage(x)
+        seen.append(x)
+    output: Output = head(x)
+    return output._replace(stages=tuple(seen))

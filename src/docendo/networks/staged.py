@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -60,14 +61,8 @@ class StagedNetwork(nn.Module):
     @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """The (C, H, W) of each stage's output for images of the size in `spec`."""
-        parameter = next(self.parameters())
-        side = self.spec.image_size
-        images = torch.zeros(1, self.spec.channels, side, side, device=parameter.device, dtype=parameter.dtype)
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            stages = self(images).stages
-        self.train(training)
+        with evaluating(self), torch.no_grad():
+            stages = self(self.example_images()).stages
         return tuple((s.shape[1], s.shape[2], s.shape[3]) for s in stages)
 
     @property
@@ -75,12 +70,17 @@ class StagedNetwork(nn.Module):
         """The channels of each stage's output."""
         return tuple(shape[0] for shape in self.shapes)
 
+    def example_images(self) -> Tensor:
+        """Give one black image (1, C, H, W) of the size in `spec`, on the device and in the type of the weights."""
+        parameter = next(self.parameters())
+        return parameter.new_zeros(1, self.spec.channels, self.spec.image_size, self.spec.image_size)
+
     def forward(self, images: Tensor) -> Output:
         """Compute the logits, the pooled features and every stage's output of (B, C, H, W) images."""
         return _run(*self._parts(), images)
 
     def tail(self, i: int) -> Tail:
-        """Give the module that continues from the output of stage `i` (from 0) to an `Output`; it shares this network's layers."""
+        """Give the module that continues from stage `i` (from 0) to an `Output`; it shares these layers."""
         stages, head = self._parts()
         if not 0 <= i < len(stages):
             raise IndexError(f"{self.spec.architecture} has stages 0 to {len(stages) - 1}, no stage {i}")
@@ -90,22 +90,37 @@ class StagedNetwork(nn.Module):
         """Build a network like this one with new random weights, from its factory."""
         return self.factory()
 
+    def train(self, mode: bool = True) -> StagedNetwork:
+        """Switch between training and evaluation; layers replaced since the last call are taken up here."""
+        cached = self.__dict__.get("_cut")
+        if cached is not None and cached[2] != tuple(self.modules()):
+            del self.__dict__["_cut"]
+        super().train(mode)
+        return self
+
     def _parts(self) -> tuple[Sequence[nn.Module], nn.Module]:
         # Kept outside the registered modules, so that the state dict holds every layer once, under its own name.
         if "_cut" not in self.__dict__:
-            self.__dict__["_cut"] = self.cut()
-        parts: tuple[Sequence[nn.Module], nn.Module] = self.__dict__["_cut"]
-        return parts
+            self.__dict__["_cut"] = (*self.cut(), tuple(self.modules()))
+        stages, head, _ = self.__dict__["_cut"]
+        return stages, head
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute; a layer that is replaced makes the network group its layers again."""
+        if isinstance(value, nn.Module):
+            self.__dict__.pop("_cut", None)
+        super().__setattr__(name, value)  # type: ignore[arg-type]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the grouping out of pickles and copies; each copy groups its own layers."""
+        return {key: value for key, value in self.__dict__.items() if key != "_cut"}
 
     def __deepcopy__(self, memo: dict[int, object]) -> StagedNetwork:
-        """Copy the layers; the copy groups its own."""
+        """Copy the layers; the copy groups its own and shares only the factory."""
         new = self.__class__.__new__(self.__class__)
         memo[id(self)] = new
-        for key, value in self.__dict__.items():
-            if key not in ("_cut", "factory"):
-                new.__dict__[key] = copy.deepcopy(value, memo)
-        if "factory" in self.__dict__:
-            new.__dict__["factory"] = self.factory
+        for key, value in self.__getstate__().items():
+            new.__dict__[key] = value if key == "factory" else copy.deepcopy(value, memo)
         return new
 
 
@@ -141,7 +156,19 @@ class PoolHead(nn.Module):
         return Output(self.classifier(pooled), pooled, ())
 
 
-def _run(stages: Sequence[nn.Module], head: nn.Module, x: Tensor) -> Output:
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and every part of it back into the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _run(stages: Iterable[nn.Module], head: nn.Module, x: Tensor) -> Output:
     seen = []
     for stage in stages:
         x = stage(x)

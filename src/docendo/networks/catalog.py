@@ -1,0 +1,134 @@
+"""Networks by name: an explicit table that users add their own to."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from docendo.errors import DocendoError, nearest
+from docendo.networks.staged import NetworkSpec, StagedNetwork
+from docendo.networks.timm_resnet import FAMILY as TIMM_RESNETS
+from docendo.networks.timm_resnet import TimmResNet
+from docendo.networks.zoo.resnet import FAMILY as RESNETS
+from docendo.networks.zoo.resnet import ResNet
+from docendo.networks.zoo.wide_resnet import WideResNet
+
+Factory = Callable[[NetworkSpec], StagedNetwork]
+
+_TABLE: dict[str, Factory] = {}
+_TABLE.update({name: functools.partial(ResNet, blocks=n, widths=widths) for name, (n, widths) in RESNETS.items()})
+_TABLE.update({f"wrn_{d}_{k}": functools.partial(WideResNet, depth=d, factor=k) for d in (16, 40) for k in (1, 2)})
+_TABLE.update(dict.fromkeys(TIMM_RESNETS, TimmResNet))
+
+_REGISTERED: set[str] = set()
+
+_WIDE = re.compile(r"(?:wrn|wide[-_]?resnet)[-_](\d+)[-_](\d+)", re.IGNORECASE)
+
+
+def create(
+    name: str, *, classes: int, channels: int = 3, image_size: int = 32, weights: str | Path | None = None
+) -> StagedNetwork:
+    """Make a network by name, with fresh weights or those of a file.
+
+    Args:
+        name: one of `names()`, another usual spelling of it (`WRN-40-2`, `resnet-20`), or any wide ResNet `wrn_d_k`
+            with d = 6n + 4. Upper and lower case matter: `ResNet18` and `resnet18` are different networks.
+        classes: number of classes K, at least 1.
+        channels: colours of the images: 1 for grey, 3 for RGB.
+        image_size: height and width of the images in pixels; networks run on other sizes too.
+        weights: a weights file of the same architecture, classes and channels; see `load`.
+
+    Raises:
+        DocendoError: for an unknown name, numbers that make no sense, or weights that do not belong to this network.
+    """
+    spec = NetworkSpec(canonical(name), classes, channels, image_size)
+    network = build(spec)
+    if weights is not None:
+        # Here, because reading weights needs this catalog to recognise what is in a file.
+        from docendo.networks.weights import fill
+
+        fill(network, Path(weights))
+    return network
+
+
+def names() -> tuple[str, ...]:
+    """Give the names in the catalog, registered ones last; other wide ResNets (`wrn_28_10`) can be made as well."""
+    return tuple(_TABLE)
+
+
+def register(name: str, factory: Factory) -> None:
+    """Add a network of your own, so that runs, weights files and the command line know it by name.
+
+    Args:
+        name: a new name, or one registered before, which is then replaced.
+        factory: makes the network, with fresh weights, from a `NetworkSpec`: classes, channels and image size.
+
+    Raises:
+        DocendoError: if the name is one of docendo's own.
+    """
+    taken = _resolve(name)
+    if taken is not None and taken not in _REGISTERED:
+        raise DocendoError(f'the network name "{name}" is taken by docendo\'s own "{taken}": choose another')
+    _TABLE[name] = factory
+    _REGISTERED.add(name)
+
+
+def build(spec: NetworkSpec) -> StagedNetwork:
+    """Make the network of a spec, with fresh weights; `architecture` must be as `canonical` gives it.
+
+    Raises:
+        DocendoError: for numbers that make no sense.
+    """
+    for what in ("classes", "channels", "image_size"):
+        number = getattr(spec, what)
+        if type(number) is not int or number < 1:
+            raise DocendoError(f"{spec.architecture}: {what} must be a whole number of at least 1, got {number!r}")
+    network = _factory(spec.architecture)(spec)
+    network.spec = spec
+    network.factory = functools.partial(build, spec)
+    return network
+
+
+def canonical(name: str) -> str:
+    """Give the catalog's spelling of a network name.
+
+    >>> canonical("WRN-40-2"), canonical("wide_resnet_28_10"), canonical("resnet-20")
+    ('wrn_40_2', 'wrn_28_10', 'resnet20')
+
+    Raises:
+        DocendoError: if no network has this name; says the nearest, and if only upper or lower case differs.
+    """
+    known = _resolve(name)
+    if known is not None:
+        return known
+    for other in _TABLE:
+        if other.lower() == name.lower():
+            raise DocendoError(
+                f'unknown network "{name}": "{other}" differs only in upper and lower case, which matters in these '
+                f'names; if you mean that network, write "{other}"'
+            )
+    if _WIDE.fullmatch(name):
+        raise DocendoError(
+            f'unknown network "{name}": a wide ResNet wrn_d_k has depth d = 6n + 4 (10, 16, 22, 28, 34, 40, ...) '
+            "and factor k of at least 1"
+        )
+    raise DocendoError(f'unknown network "{name}": {nearest(name, _TABLE)}')
+
+
+def _resolve(name: str) -> str | None:
+    if name in _TABLE:
+        return name
+    if wide := _WIDE.fullmatch(name):
+        depth, factor = int(wide[1]), int(wide[2])
+        return f"wrn_{depth}_{factor}" if depth >= 10 and depth % 6 == 4 and factor >= 1 else None
+    plain = re.sub(r"^resnet[-_]", "resnet", name)
+    return plain if plain in _TABLE else None
+
+
+def _factory(architecture: str) -> Factory:
+    if architecture in _TABLE:
+        return _TABLE[architecture]
+    depth, factor = architecture.removeprefix("wrn_").split("_")
+    return functools.partial(WideResNet, depth=int(depth), factor=int(factor))

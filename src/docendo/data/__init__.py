@@ -1,1 +1,26 @@
-"""."""
+"""Images as the engine wants them: splits in batches, every random choice a pure function of its seed."""
+
+from docendo.data.dataset import DataSet
+from docendo.data.images import normalise, prepare, read_image
+from docendo.data.loading import load
+from docendo.data.seeds import generator, seed_for
+from docendo.data.settings import DataSettings
+from docendo.data.split import EpochTable, Split
+from docendo.data.views import Augmentation, NoAugmentation, ResizedCrop, Shift
+
+__all__ = [
+    "Augmentation",
+    "DataSet",
+    "DataSettings",
+    "EpochTable",
+    "NoAugmentation",
+    "ResizedCrop",
+    "Shift",
+    "Split",
+    "generator",
+    "load",
+    "normalise",
+    "prepare",
+    "read_image",
+    "seed_for",
+]

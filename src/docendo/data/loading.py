@@ -1,0 +1,127 @@
+"""From settings to a data set: find the images, divide them, decide how they are seen, keep or stream them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from docendo.data.dataset import DataSet
+from docendo.data.division import divide
+from docendo.data.images import stored_side
+from docendo.data.settings import DataSettings
+from docendo.data.sources.find import find
+from docendo.data.sources.part import Found, Part, PartName
+from docendo.data.split import Split
+from docendo.data.stores import Memory, Store, Streamed, chunks
+from docendo.data.views import Augmentation, NoAugmentation, ResizedCrop, Shift
+from docendo.errors import DocendoError
+
+_SMALL = 64  # pixels: up to here images are shifted, above they are cropped
+_LARGE = 224  # pixels: the usual side of what is not small
+_FITS = 2**30  # bytes
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def load(settings: DataSettings) -> DataSet:
+    """Find, check and split the images of a data set.
+
+    Images that fit 1 GiB are decoded now (see `DataSettings.memory`), others when they are needed.
+
+    Raises:
+        DocendoError: there is no such set, it cannot be read, or it does not allow what the settings ask for.
+    """
+    found = find(settings)
+    division = divide(found, settings)
+    size = settings.image_size or found.image_size or _own_size(found.parts["train"])
+    crop_ratio = 8 / 7 if found.image_size is None and size > _SMALL else 1.0
+    augmentation = _augmentation(settings, found, size)
+    used: set[PartName] = {share.part for share in division.shares.values()}
+    stores = _stores({name: found.parts[name] for name in used}, found.channels, size, crop_ratio, settings)
+    mean, std = _statistics(found, stores["train"], division.offered)
+    splits = {
+        name: Split(found.parts[part].labels[rows], rows, stores[part], augmentation, size, mean, std)
+        for name, (part, rows) in division.shares.items()
+    }
+    seen = (found.classes, found.channels, size, crop_ratio, mean, std, augmentation)
+    return DataSet(
+        name=found.name,
+        classes=found.classes,
+        channels=found.channels,
+        image_size=size,
+        crop_ratio=crop_ratio,
+        mean=mean,
+        std=std,
+        augmentation=augmentation,
+        train=splits["train"],
+        val=splits.get("val"),
+        test=splits["test"],
+        notes=(*found.notes, *division.notes),
+        fingerprint=_fingerprint(repr(seen), stores, splits),
+    )
+
+
+def _own_size(part: Part) -> int:
+    sizes = {image.size for image in part.examples(64)}
+    width, height = sizes.pop() if len(sizes) == 1 else (_LARGE, _LARGE)
+    return min(width, height) if min(width, height) >= 4 and max(width, height) <= _SMALL else _LARGE
+
+
+def _augmentation(settings: DataSettings, found: Found, size: int) -> Augmentation:
+    kind = settings.augment
+    if kind == "auto":
+        shifts = found.image_size is not None or size <= _SMALL
+        kind = "resized_crop" if not shifts else "shift_flip" if found.flip else "shift"
+    if kind in ("none", "resized_crop"):
+        if settings.pad is not None:
+            raise DocendoError(
+                f'pad={settings.pad} says how far views are shifted, but augment="{kind}" shifts none: leave pad out, '
+                'or give augment="shift" or "shift_flip"'
+            )
+        return ResizedCrop() if kind == "resized_crop" else NoAugmentation()
+    pad = size // 8 if settings.pad is None else settings.pad
+    if settings.pad_mode == "reflect" and pad >= size:
+        raise DocendoError(f"pad={pad} pixels cannot be mirrored out of an image of {size}: give less than {size}")
+    return Shift(pad, kind == "shift_flip", settings.pad_mode)
+
+
+def _stores(
+    parts: Mapping[PartName, Part], channels: int, size: int, crop_ratio: float, settings: DataSettings
+) -> dict[PartName, Store]:
+    side = stored_side(size, crop_ratio)
+    weight = sum(len(part.labels) for part in parts.values()) * channels * side**2
+    if settings.memory == "stream" or (settings.memory == "auto" and weight > _FITS):
+        return {name: Streamed(part, channels, crop_ratio, settings.workers) for name, part in parts.items()}
+    return {name: Memory(part.decode(channels, side), part) for name, part in parts.items()}
+
+
+def _statistics(found: Found, store: Store, rows: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if found.mean is not None and found.std is not None:
+        return found.mean, found.std
+    if not isinstance(store, Memory):
+        return _IMAGENET
+    total = squares = torch.zeros(found.channels, dtype=torch.int64)
+    for some in chunks(rows, 1024):
+        pixels = store.pixels[some].to(torch.int32).flatten(0, 2)
+        total = total + pixels.sum(0)
+        squares = squares + pixels.square().sum(0)
+    count = len(rows) * store.pixels.shape[1] * store.pixels.shape[2] * 255
+    mean = total.double() / count
+    std = (squares.double() / (count * 255) - mean.square()).clamp(min=0).sqrt()
+    # A channel that never changes carries nothing, but must not divide by zero.
+    return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
+
+
+def _fingerprint(seen: str, stores: Mapping[PartName, Store], splits: Mapping[PartName, Split]) -> str:
+    digest = hashlib.blake2b(seen.encode(), digest_size=16)
+    for part in sorted(stores):
+        digest.update(part.encode())
+        for piece in stores[part].content():
+            digest.update(piece)
+    for name in sorted(splits):
+        digest.update(f"{name} {len(splits[name])}".encode())
+        for numbers in (splits[name].labels, splits[name].rows):
+            digest.update(numbers.numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""Which images, how large, how split, how augmented."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+from docendo.errors import DocendoError
+
+
+class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
+    """What `load` needs to know.
+
+    Raises:
+        DocendoError: a number is out of its range.
+    """
+
+    name: str = Field(
+        "digits",
+        description="digits, cifar10, cifar100, or a path: a folder of class folders, a Parquet file, a folder of them",
+    )
+    root: str | None = Field(None, description='where cifar10 and cifar100 live; default "~/.cache/docendo"')
+    download: bool = Field(False, description="fetch cifar10 or cifar100 if they are not there yet")
+    image_size: int | None = Field(
+        None,
+        description="side in pixels, at least 4; default the set's own: digits 8, cifar 32, small images of one size "
+        "as they are, else 224",
+    )
+    validation: float = Field(
+        0.1, description="fraction of the training images kept for validation, in [0, 0.5]; 0 for none"
+    )
+    split_seed: int = Field(
+        0,
+        description="draws the validation images, apart from the run's seed, so that a teacher trained with another "
+        "seed has not seen them",
+    )
+    train_images: int | None = Field(
+        None, description="use only so many training images, the same share of every class; default all"
+    )
+    augment: Literal["auto", "none", "shift", "shift_flip", "resized_crop"] = Field(
+        "auto",
+        description="random views for training: shift (pad and crop), with flips, or a crop of random size; auto: "
+        "digits shift, cifar and images up to 64 pixels shift_flip, larger ones resized_crop",
+    )
+    pad: int | None = Field(
+        None, description="how many pixels shift moves at most; default an eighth of the image size"
+    )
+    pad_mode: Literal["zero", "reflect"] = Field(
+        "zero", description="what shift moves in: black, or the mirrored image"
+    )
+    memory: Literal["auto", "device", "stream"] = Field(
+        "auto",
+        description="keep all images on the device or stream them from disk; auto: on the device up to 1 GiB",
+    )
+    workers: int = Field(2, description="processes that decode streamed images; 0: none besides the main one")
+
+    @pydantic.model_validator(mode="after")
+    def _in_range(self) -> DataSettings:
+        # Raised as DocendoError, which pydantic lets through: its own errors are several lines long.
+        if not 0 <= self.validation <= 0.5:
+            raise DocendoError(
+                f"validation={self.validation} is out of range: it is the fraction of the training images kept for "
+                "validation, from 0 (none) to 0.5"
+            )
+        if self.image_size is not None and self.image_size < 4:
+            raise DocendoError(f"image_size={self.image_size} is too small: give at least 4 pixels")
+        if self.train_images is not None and self.train_images < 1:
+            raise DocendoError(f"train_images={self.train_images}: give at least 1, or leave it out to use all images")
+        if self.pad is not None and self.pad < 0:
+            raise DocendoError(f"pad={self.pad}: give 0 pixels or more")
+        if self.workers < 0:
+            raise DocendoError(f"workers={self.workers}: give 0 (decode in the main process) or more")
+        return self

@@ -1,0 +1,113 @@
+"""The images of a split, batch by batch, in an order that only depends on seed, stream and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from docendo.core import Batch
+from docendo.data.images import normalise
+from docendo.data.seeds import generator
+from docendo.data.stores import Store, chunks
+from docendo.data.views import Augmentation
+
+
+class EpochTable(NamedTuple):
+    """All random choices of one epoch.
+
+    Attributes:
+        order: (N,), int64: which samples, in which order.
+        view: (N,), int64: which view of each sample, looked up by sample index.
+    """
+
+    order: Tensor
+    view: Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Images and their labels. Index means a sample's place in the split.
+
+    Attributes:
+        labels: (N,), int64, on the CPU.
+        rows: (N,), int64: where each sample is in the store, which several splits may share.
+        store: gives the pixels.
+        augmentation: makes training views.
+        image_size: side in pixels.
+        mean: of each channel, in [0, 1].
+        std: of each channel, in [0, 1].
+    """
+
+    labels: Tensor
+    rows: Tensor
+    store: Store
+    augmentation: Augmentation
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        """Say how many samples there are, and not what each label is."""
+        return f"Split({len(self)} images)"
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.labels)
+
+    def epoch(self, seed: int, stream: str, epoch: int) -> EpochTable:
+        """Draw the order and the views of one epoch of training, a pure function of the arguments.
+
+        Args:
+            seed: the run's seed.
+            stream: whose randomness this is: a role.
+            epoch: counted from 0.
+        """
+        order = torch.randperm(len(self), generator=generator(seed, stream, epoch, "order"))
+        return EpochTable(order, self.augmentation.draw(len(self), generator(seed, stream, epoch, "view")))
+
+    def steps(self, batch_size: int) -> int:
+        """Count the batches of one epoch of training.
+
+        A last batch of a single image is left out, as BatchNorm cannot learn from one.
+        """
+        full, rest = divmod(len(self), batch_size)
+        return full + (rest > 1)
+
+    def batches(self, batch_size: int, *, table: EpochTable | None = None, start: int = 0) -> Iterator[Batch]:
+        """Give the split in batches.
+
+        Args:
+            batch_size: samples a batch, at least 1; the last batch may be shorter.
+            table: training views, in its order, `steps(batch_size)` batches. None, for evaluation: all samples in
+                order, not augmented.
+            start: the number of the first batch to give, counted from 0.
+
+        Yields:
+            Batches on the device of the data set: images float32, normalised, channels last in memory; progress 0.
+
+        Raises:
+            DocendoError: a streamed image cannot be read.
+        """
+        device, training = self.store.device, table is not None
+        order = torch.arange(len(self)) if table is None else table.order
+        view = torch.full_like(order, self.augmentation.plain) if table is None else table.view[order]
+        end = len(order)
+        if training and batch_size > 1 and end % batch_size == 1:
+            end -= 1
+        order, view = order[start * batch_size : end], view[start * batch_size : end]
+        if not len(order):
+            return
+        images = self.store.images(
+            self.rows[order], view, batch_size, self.image_size, self.augmentation if training else None
+        )
+        sides = (chunks(t.to(device), batch_size) for t in (self.labels[order], order, view))
+        for pixels, labels, index, views in zip(images, *sides, strict=True):
+            yield Batch(normalise(pixels, self.mean, self.std), labels, index, views, 0.0)
+
+    def where(self, i: int) -> str:
+        """Say where sample `i` came from: a path, or a file and a row."""
+        return self.store.where(int(self.rows[i]))

@@ -1,3 +1,21 @@
 """docendo: train image networks that teach each other, and keep the one to deploy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+__all__ = ["Prediction", "Run", "__version__", "evaluate", "explain", "predict", "train"]
+
+if TYPE_CHECKING:
+    from docendo.recipes import Prediction, Run, evaluate, explain, predict, train
+
+
+def __getattr__(name: str) -> Any:
+    """Import the recipes when they are first asked for, as parts of docendo are useful without them."""
+    if name in __all__:
+        from docendo import recipes
+
+        return getattr(recipes, name)
+    raise AttributeError(f"module 'docendo' has no attribute {name!r}")

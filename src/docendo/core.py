@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -75,14 +75,26 @@ class LossTerm(NamedTuple):
 
 
 class Networks(Protocol):
-    """The networks of a phase by role, as `losses` gets them: `net.student(batch)`, `net.branches(stages)`."""
+    """The networks of a phase by role, as `losses` gets them: `net.student(batch)`, `net.branches(stages)`.
+
+    Within one step a network answers the same batch once, however many terms ask.
+    """
 
     def __getattr__(self, role: str) -> Callable[..., Any]:
         """Give the network in that role."""
         ...
 
 
-Losses = Callable[[Any, Batch], Iterable[LossTerm]]
+Losses = Callable[[Networks, Batch], Iterable[LossTerm]]
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A network cut into stages (see `docendo.networks.StagedNetwork`)."""
+
+    stages: Any
+    head: Any
+    tail: Any
 
 
 @dataclass(frozen=True)
@@ -133,14 +145,24 @@ class Build(Protocol):
         ...
 
 
-@runtime_checkable
 class Method(Protocol):
     """A way of teaching: a frozen dataclass whose fields are its settings (see `setting`)."""
 
-    roles: ClassVar[tuple[str, ...]]
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles for which the user may name a network or a weights file."""
+        ...
 
     def run(self, train: Train, build: Build) -> Mapping[str, nn.Module]:
         """Train, and give the deployable networks by role, the one to deploy first."""
+        ...
+
+
+class Transfer(Method, Protocol):
+    """A method whose student learns from a teacher that is already there, so that others can hold it: `then=KD()`."""
+
+    def distil(self, train: Train, teacher: nn.Module, student: Any) -> Any:
+        """Train the student from the frozen teacher and give it back."""
         ...
 
 

@@ -14,8 +14,8 @@ class WiringError(DocendoError):
     """A method whose losses do not do what they say, found in its rehearsal."""
 
 
-class Interrupted(DocendoError):
-    """A run that was asked to stop, saved its state and can go on.
+class Interrupted(KeyboardInterrupt):
+    """A run that was asked to stop, saved its state and can go on; the message says how.
 
     Attributes:
         exit_code: 130 after Ctrl-C, 143 after SIGTERM, as shells expect.

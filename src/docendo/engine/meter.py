@@ -1,0 +1,52 @@
+"""Sums of loss terms that stay on the device, and the first term that was no longer finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from docendo.core import LossTerm
+
+
+class LossMeter:
+    """Adds up the loss terms of an epoch without waiting for the device.
+
+    Args:
+        names: the terms, in the order in which they come.
+        device: where the sums live.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self.names = tuple(names)
+        self._sums = torch.zeros(len(names), dtype=torch.float64, device=device)
+        self._bad_step = torch.full((len(names),), math.inf, dtype=torch.float64, device=device)
+        self._count = 0
+
+    def add(self, terms: Sequence[LossTerm], step: int) -> None:
+        """Add the values of one batch; `step` is remembered for those that are not finite."""
+        values = torch.stack([term.value.detach() for term in terms]).to(torch.float64)
+        at = torch.where(values.isfinite(), math.inf, float(step))
+        self._bad_step = torch.minimum(self._bad_step, at)
+        self._sums += values
+        self._count += 1
+
+    def means(self) -> dict[str, float]:
+        """Give the mean of each term so far in this epoch; waits for the device."""
+        return dict(zip(self.names, (self._sums / max(self._count, 1)).tolist(), strict=True))
+
+    def first_bad(self) -> tuple[int, str] | None:
+        """Give step and name of the first term that was not finite, or None; waits for the device."""
+        step, place = self._bad_step.min(dim=0)
+        return None if math.isinf(step.item()) else (int(step.item()), self.names[int(place.item())])
+
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint needs."""
+        return {"sums": self._sums.cpu(), "count": self._count}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._sums.copy_(state["sums"])
+        self._count = state["count"]

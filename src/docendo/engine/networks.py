@@ -1,0 +1,109 @@
+"""The networks of a phase: learners that train together in one module, frozen ones that only answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from docendo.core import Batch, Losses, LossTerm, Output
+from docendo.errors import WiringError, nearest
+
+Reads = frozenset[str]
+"""What a method reads of a frozen network: "logits", "pooled", "stages.0" ..."""
+
+Answers = Mapping[str, Output]
+
+
+class Cast:
+    """The networks of one step, by role (`docendo.core.Networks`)."""
+
+    def __init__(self, roles: Mapping[str, Callable[..., Any]]) -> None:
+        self._roles = roles
+
+    def __getattr__(self, role: str) -> Callable[..., Any]:
+        """Give the network in that role."""
+        if role in self._roles:
+            return self._roles[role]
+        raise WiringError(
+            f"the losses ask for net.{role}, but this phase has no such role; {nearest(role, self._roles)}"
+        )
+
+
+class Learners(nn.Module):
+    """All learners of a phase in one module, from a batch and the frozen networks' answers to loss terms.
+
+    One module, so that whatever wraps training (several processes, a compiler) wraps this and nothing else.
+    """
+
+    def __init__(self, learners: Mapping[str, nn.Module], losses: Losses) -> None:
+        super().__init__()
+        self.roles = nn.ModuleDict(dict(learners))
+        self.losses = losses
+
+    def forward(self, batch: Batch, answers: Mapping[str, Any]) -> tuple[LossTerm, ...]:
+        """Give the loss terms of one batch."""
+        learning = {role: _once_a_step(module) for role, module in self.roles.items()}
+        answering = {role: _answering(answer) for role, answer in answers.items()}
+        return tuple(self.losses(Cast({**learning, **answering}), batch))
+
+
+def _once_a_step(module: nn.Module) -> Callable[..., Any]:
+    known: dict[str, Any] = {}
+
+    def call(first: Any, *rest: Any) -> Any:
+        if not isinstance(first, Batch):
+            return module(first, *rest)
+        if "output" not in known:
+            known["output"] = module(first.images, *rest)
+        return known["output"]
+
+    return call
+
+
+def _answering(answer: Any) -> Callable[[Batch], Any]:
+    return lambda batch: answer
+
+
+def freeze(networks: Mapping[str, nn.Module], statistics: Literal["running", "batch"] = "running") -> None:
+    """Make networks frozen, which is three facts: no gradient, no optimiser (they are no learners), evaluation mode."""
+    for network in networks.values():
+        network.requires_grad_(False)
+        network.train(statistics == "batch")
+
+
+@contextmanager
+def only_learning(learners: nn.Module, idle: Iterable[str]) -> Any:
+    """Let every parameter of the learners learn but the idle ones, for the length of a phase."""
+    idle = set(idle)
+    for name, parameter in learners.named_parameters():
+        parameter.requires_grad_(name not in idle)
+    try:
+        yield
+    finally:
+        learners.requires_grad_(True)
+
+
+@torch.no_grad()
+def answer(frozen: Mapping[str, nn.Module], reads: Mapping[str, Reads], batch: Batch) -> dict[str, Output]:
+    """Let the frozen networks say what the losses will read, as plain tensors; what nobody reads stays None."""
+    return {role: _look(network, reads[role], batch) for role, network in frozen.items()}
+
+
+def _look(network: Any, reads: Reads, batch: Batch) -> Output:
+    if reads & {"logits", "pooled"}:
+        full: Output = network(batch.images)
+        logits = full.logits if "logits" in reads else None
+        pooled = full.pooled if "pooled" in reads else None
+        stages = [s if f"stages.{i}" in reads else None for i, s in enumerate(full.stages)]
+        return Output(logits, pooled, tuple(stages))  # type: ignore[arg-type]
+    x, seen = batch.images, []
+    parts = network.stages
+    last = max((int(r.partition(".")[2]) for r in reads), default=-1)
+    for i, stage in enumerate(parts[: last + 1]):
+        x = stage(x)
+        seen.append(x if f"stages.{i}" in reads else None)
+    return Output(None, None, tuple(seen + [None] * (len(parts) - len(seen))))  # type: ignore[arg-type]

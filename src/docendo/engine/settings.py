@@ -1,0 +1,93 @@
+"""How a phase is trained: optimiser, schedule and the machine's part."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class OptimizerSettings(BaseModel):
+    """The optimiser; defaults are the CRD protocol's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["sgd", "nesterov", "adamw"] = Field("sgd", description="SGD, SGD with Nesterov momentum, or AdamW")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum of SGD, first beta of AdamW")
+    weight_decay: NotNegative = Field(5e-4, description="weight decay, on every weight")
+    clip: Positive | None = Field(None, description="largest norm of a step's gradient; not clipped if unset")
+
+
+class ScheduleSettings(BaseModel):
+    """The learning rate over a phase, as a factor on `lr`; positions are fractions of the phase."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["step", "cosine", "one_cycle", "constant"] = Field("step", description="the curve")
+    milestones: tuple[float, ...] = Field(
+        (0.625, 0.75, 0.875), description="where step drops, as fractions of the phase (150, 180, 210 of 240 epochs)"
+    )
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="what step multiplies by at each drop")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="fraction of the phase over which the rate first rises from 0; one_cycle rises over 0.3 if it is 0",
+    )
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < m < 1 for m in value) or list(value) != sorted(set(value)):
+            raise ValueError("must be ascending fractions of the phase between 0 and 1, such as (0.5, 0.75)")
+        return value
+
+    def factor_at(self, progress: float) -> float:
+        """Give the factor on the learning rate when `progress` of the phase, in [0, 1), is done.
+
+        >>> ScheduleSettings().factor_at(0.7)
+        0.1
+        >>> ScheduleSettings(name="cosine").factor_at(0.5)
+        0.5
+        """
+        rise = self.warmup or (0.3 if self.name == "one_cycle" else 0.0)
+        if progress < rise:
+            ramp = progress / rise
+            return (1 - math.cos(math.pi * ramp)) / 2 * 0.96 + 0.04 if self.name == "one_cycle" else ramp
+        if self.name == "constant":
+            return 1.0
+        if self.name == "step":
+            return self.factor ** sum(progress >= m for m in self.milestones)
+        done = (progress - rise) / (1 - rise)
+        return round((1 + math.cos(math.pi * done)) / 2, 15)
+
+
+class TrainSettings(BaseModel):
+    """Everything the engine needs to know of a run; defaults are the CRD protocol's where it says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: Annotated[int, Field(ge=1)] = Field(240, description="epochs of a full phase")
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images a step reads at once")
+    lr: Positive = Field(0.05, description="learning rate, before the schedule's factor")
+    optimizer: OptimizerSettings = Field(OptimizerSettings(), description="the optimiser")
+    schedule: ScheduleSettings = Field(ScheduleSettings(), description="the learning rate's curve")
+    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are averaged into one step")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of an exponential moving average of the weights, which is then what is deployed"
+    )
+    channels_last: bool = Field(True, description="store images with channels last, which is faster")
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"] = Field(
+        "32-true", description="number format, as Lightning Fabric names it"
+    )
+    accelerator: str = Field("auto", description="cpu, cuda, mps or auto, as Lightning Fabric names it")
+    devices: int = Field(1, ge=1, le=1, description="devices to train on; one for now")
+    strategy: str = Field("auto", description="Lightning Fabric's strategy")
+    deterministic: bool = Field(False, description="refuse operations that differ from run to run on a GPU")
+    checkpoint_seconds: NotNegative = Field(30.0, description="time between checkpoints; 0 saves after every step")
+
+    def epochs_of(self, fraction: float) -> int:
+        """Give the epochs of a phase that takes a fraction of the run's, at least 1."""
+        return max(1, round(self.epochs * fraction))

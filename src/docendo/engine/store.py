@@ -1,0 +1,151 @@
+"""What a run keeps of its phases: checkpoints on the way, results at the end, and the rows of its metrics.
+
+Files hold plain types and tensors only, are replaced atomically, and are read without running code. Each carries the
+fingerprint of what it came from, so that a stale one is refused instead of believed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from docendo.core import Phase
+from docendo.engine.settings import TrainSettings
+from docendo.errors import DocendoError
+from docendo.files import write_atomically
+
+Fingerprint = dict[str, Any]
+
+_OF_THE_MACHINE = {"accelerator", "devices", "strategy", "checkpoint_seconds"}
+
+
+def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> Fingerprint:
+    """Say what the result of a phase depends on: losses, recipe, data, seed, and all starting and frozen weights.
+
+    Upstream phases are in it by the weights that they left behind.
+    """
+    losses = phase.losses
+    owner = getattr(losses, "__self__", None)
+    what = f"{owner!r}.{losses.__name__}" if owner is not None else getattr(losses, "__qualname__", repr(losses))
+    return {
+        "phase": phase.name,
+        "losses": what,
+        "recipe": settings.model_dump(mode="json", exclude=_OF_THE_MACHINE),
+        "data": data,
+        "seed": seed,
+        "stream": stream_of(phase),
+        "fraction": phase.fraction,
+        "learning rates": dict(phase.learning_rates),
+        "frozen statistics": phase.frozen_statistics,
+        "first weights": {role: digest(module) for role, module in phase.learners.items()},
+        "frozen weights": {role: digest(module) for role, module in phase.frozen.items()},
+    }
+
+
+def stream_of(phase: Phase) -> str:
+    """Name the random stream of a phase: its own, or its first learner's role."""
+    return phase.stream or next(iter(phase.learners))
+
+
+def digest(module: nn.Module) -> str:
+    """Hash all weights and buffers of a module, names included."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for name, tensor in module.state_dict().items():
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        hashed.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return hashed.hexdigest()
+
+
+class Slot:
+    """The place of one phase in a run folder.
+
+    Args:
+        folder: where checkpoints lie.
+        number: the phase's place in the run, from 1.
+        phase: its name.
+        made_from: its fingerprint.
+    """
+
+    def __init__(self, folder: Path, number: int, phase: str, made_from: Fingerprint) -> None:
+        stem = f"{number:02d}-{re.sub(r'[^a-z0-9]+', '-', phase.lower()).strip('-')}"
+        self.made_from = made_from
+        self.checkpoint = folder / f"{stem}.pt"
+        self.result = folder / f"{stem}.done.pt"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint."""
+        self._write(self.checkpoint, state)
+
+    def finish(self, state: Mapping[str, Any]) -> None:
+        """Write the result, then drop the checkpoint."""
+        self._write(self.result, state)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def load_result(self) -> dict[str, Any] | None:
+        """Give the finished phase's state, or None if there is none."""
+        return self._read(self.result)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Give the last checkpoint, or None if there is none."""
+        return self._read(self.checkpoint)
+
+    def _write(self, path: Path, state: Mapping[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save({"made_from": json.dumps(self.made_from), **state}, buffer)
+        write_atomically(path, buffer.getvalue())
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            then = json.loads(state.pop("made_from"))
+        except Exception as error:
+            raise DocendoError(
+                f"{path}: damaged checkpoint ({_first_line(error)}); delete it to repeat that phase"
+            ) from error
+        now = json.loads(json.dumps(self.made_from))
+        changed = [f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]]
+        if changed:
+            raise DocendoError(
+                f"{path}: stale, it was made from something else ({'; '.join(changed)}); "
+                "choose another --out, or delete that file to repeat the phase"
+            )
+        return state
+
+
+class Records:
+    """The rows of `metrics.jsonl` and `metrics.csv`, one an epoch and phase, both rewritten atomically."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, phase_rows: list[dict[str, Any]]) -> None:
+        """Write the rows of all finished phases and of this one."""
+        rows = self._rows + phase_rows
+        write_atomically(self._folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self._folder / "metrics.csv", table.getvalue().encode())
+
+    def keep(self, phase_rows: list[dict[str, Any]]) -> None:
+        """Add the rows of a finished phase."""
+        self._rows += phase_rows
+        self.write([])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

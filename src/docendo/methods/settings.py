@@ -1,0 +1,147 @@
+"""From names and values that people write to method objects, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from docendo.core import Transfer
+from docendo.errors import DocendoError, nearest
+
+
+class Setting(NamedTuple):
+    """One setting of a method, for help texts.
+
+    Attributes:
+        key: how `--set` names it; the settings of a held method stand behind a dot, "then.temperature".
+        default: its value if nobody says otherwise.
+        range: allowed values in words.
+        meaning: what it does.
+        source: where the default comes from.
+    """
+
+    key: str
+    default: str
+    range: str
+    meaning: str
+    source: str
+
+
+def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
+    """Make a method from its name and settings.
+
+    Args:
+        name: as in `METHODS`, case and dashes aside.
+        values: settings by key; `then` names a transfer method, `then.temperature` one of its settings. Strings are read
+            as the setting's type.
+
+    Raises:
+        DocendoError: an unknown name or setting, with the nearest; a value out of range, with the range.
+
+    >>> make("kd", {"temperature": "2"})
+    KD(temperature=2.0, ce=0.1, kd=0.9)
+    >>> make("sftn", {"then.kd": 1}).then.kd
+    1.0
+    """
+    from docendo.methods import METHODS
+
+    known = {_fold(k): k for k in METHODS}
+    if _fold(name) not in known:
+        raise DocendoError(f'unknown method "{name}"; {nearest(name, METHODS)}')
+    name = known[_fold(name)]
+    cls = METHODS[name]
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    chosen: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for key, value in (values or {}).items():
+        first, _, rest = key.partition(".")
+        if first not in fields or (rest and hints[first] is not Transfer):
+            raise DocendoError(f'{name} has no setting "{key}"; {nearest(key, [s.key for s in settings_of(cls)])}')
+        if rest:
+            inner.setdefault(first, {})[rest] = value
+        elif hints[first] is Transfer:
+            chosen[first] = value if not isinstance(value, str) else _transfer(name, first, value)
+        else:
+            chosen[first] = _checked(f"{name}: {key}", value, hints[first], fields[first].metadata)
+    for first, rest_values in inner.items():
+        held = chosen.get(first, fields[first].default)
+        chosen[first] = make(name_of(held), {**values_of(held), **rest_values})
+    return cls(**chosen)
+
+
+def name_of(method: Any) -> str:
+    """Give the name of a method: the built-in one, or the class name of a user's own."""
+    from docendo.methods import METHODS
+
+    return next((n for n, cls in METHODS.items() if cls is type(method)), type(method).__name__)
+
+
+def values_of(method: Any) -> dict[str, Any]:
+    """Give a method's settings as plain values that `make` takes.
+
+    >>> values_of(make("kd"))
+    {'temperature': 4.0, 'ce': 0.1, 'kd': 0.9}
+    """
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(method):
+        value = getattr(method, f.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            values[f.name] = name_of(value)
+            values.update({f"{f.name}.{k}": v for k, v in values_of(value).items()})
+        else:
+            values[f.name] = value
+    return values
+
+
+def settings_of(cls: Any) -> list[Setting]:
+    """List the settings of a method class, those of a held method included."""
+    return list(_settings(cls, ""))
+
+
+def _settings(cls: Any, prefix: str) -> Iterator[Setting]:
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        meaning, source = f.metadata.get("meaning", ""), f.metadata.get("source", "")
+        if hints[f.name] is Transfer:
+            yield Setting(prefix + f.name, name_of(f.default), "a transfer method", meaning, source)
+            yield from _settings(type(f.default), f"{prefix}{f.name}.")
+        else:
+            yield Setting(prefix + f.name, str(f.default), _range(hints[f.name], f.metadata), meaning, source)
+
+
+def _range(hint: Any, bounds: Mapping[str, Any]) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(typing.get_args(hint))
+    if hint is bool:
+        return "true or false"
+    words = {"at_least": "at least {}", "above": "above {}", "at_most": "at most {}"}
+    kind = {float: "a number", int: "a whole number"}.get(hint, getattr(hint, "__name__", str(hint)))
+    limits = " and ".join(text.format(bounds[k]) for k, text in words.items() if k in bounds)
+    return f"{kind} {limits}".rstrip()
+
+
+def _checked(where: str, value: Any, hint: Any, bounds: Mapping[str, Any]) -> Any:
+    finite = {"allow_inf_nan": False} if hint is float else {}
+    constraint = Field(ge=bounds.get("at_least"), gt=bounds.get("above"), le=bounds.get("at_most"), **finite)
+    try:
+        return TypeAdapter(Annotated[hint, constraint]).validate_python(value)
+    except ValidationError as error:
+        raise DocendoError(f"{where} is {value!r}, but must be {_range(hint, bounds)}") from error
+
+
+def _transfer(name: str, key: str, value: str) -> Any:
+    from docendo.methods import METHODS
+
+    transfers = [n for n, cls in METHODS.items() if hasattr(cls, "distil")]
+    if value not in transfers:
+        raise DocendoError(f'{name}: {key} is "{value}", but must be a transfer method; {nearest(value, transfers)}')
+    return make(value)
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("-", "_")

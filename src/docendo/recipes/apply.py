@@ -1,0 +1,159 @@
+"""Trained networks at work: their accuracy on a data set, and what they see in single images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import docendo.data
+from docendo import metrics
+from docendo.data import DataSettings
+from docendo.data.images import normalise, prepare, read_image
+from docendo.errors import DocendoError, nearest
+from docendo.networks.weights import LoadedWeights, read
+from docendo.recipes.settings import data_of
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network sees in one image.
+
+    Attributes:
+        image: where the image came from.
+        classes: (name, probability) of the most likely classes, in descending order.
+    """
+
+    image: str
+    classes: tuple[tuple[str, float], ...]
+
+
+def weights_of(path: str | Path, role: str | None = None) -> Path:
+    """Give the weights file of a run folder (its deployed network, or another role's), or the file itself."""
+    path = Path(path)
+    if not path.is_dir():
+        if role is not None:
+            raise DocendoError(f"{path} is one network, so --role {role} does not apply: give a run folder with it")
+        return path
+    results = path / "results.json"
+    if not results.is_file():
+        unfinished = (path / "config.yaml").is_file()
+        raise DocendoError(
+            f"{path} is a run that has not finished: go on with it by --resume first"
+            if unfinished
+            else f"{path} is neither a weights file nor a run folder (it has no results.json)"
+        )
+    found = json.loads(results.read_text())
+    role = role or found["deployed"]
+    if role not in found["networks"]:
+        raise DocendoError(f'{path} has no network in the role "{role}"; {nearest(role, found["networks"])}')
+    return path / str(found["networks"][role]["weights"])
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    data: str | Path | None = None,
+    root: str | Path | None = None,
+    split: Literal["test", "val", "train"] = "test",
+    role: str | None = None,
+    device: str | torch.device = "cpu",
+) -> dict[str, Any]:
+    """Measure a network on a split of a data set, with the size and normalisation that it was trained with.
+
+    Args:
+        source: a weights file or a run folder.
+        data: a data set's name or path; by default the run's, where a run folder is given.
+        root: where the files of named data sets are.
+        split: which images.
+        role: which network of a run folder; by default the deployed one.
+        device: where to compute.
+
+    Returns:
+        "weights", "data", "split", "images", "top1", "top5"; accuracies as fractions.
+
+    Raises:
+        DocendoError: if the network does not fit the data set, or something cannot be read.
+    """
+    path = weights_of(source, role)
+    loaded = read(path)
+    images = docendo.data.load(_data_settings(Path(source), loaded, data, root)).to(device)
+    spec = loaded.network.spec
+    if spec.classes != len(images.classes) or spec.channels != images.channels:
+        raise DocendoError(
+            f"{path} ({spec.architecture}) tells {spec.classes} classes of {spec.channels}-channel images apart, but "
+            f"{images.name} has {len(images.classes)} of {images.channels}: name the data set that it was trained on"
+        )
+    chosen = {"test": images.test, "val": images.val, "train": images.train}[split]
+    if chosen is None:
+        raise DocendoError(f"{images.name} has no validation images here (validation is 0): choose --split test")
+    chosen = replace(chosen, mean=loaded.mean or images.mean, std=loaded.std or images.std)
+    network = loaded.network.to(device, memory_format=torch.channels_last)
+    accuracy = metrics.evaluate(network, chosen, spec.classes)
+    return {
+        "weights": str(path),
+        "data": images.name,
+        "split": split,
+        "images": accuracy.images,
+        "top1": accuracy.top1,
+        "top5": accuracy.top5,
+    }
+
+
+def predict(
+    source: str | Path, images: Sequence[str | Path], *, top: int = 5, role: str | None = None, device: str = "cpu"
+) -> list[Prediction]:
+    """Name what is in images.
+
+    Args:
+        source: a weights file or a run folder.
+        images: paths of images of any size; of an image inside a Parquet file, "FILE.parquet#ROW".
+        top: how many classes to give for each.
+        role: which network of a run folder; by default the deployed one.
+        device: where to compute.
+
+    Raises:
+        DocendoError: if something cannot be read.
+    """
+    if top < 1:
+        raise DocendoError(f"top is {top}: ask for at least 1 class")
+    path = weights_of(source, role)
+    loaded = read(path)
+    spec = loaded.network.spec
+    mean, std = loaded.mean, loaded.std
+    if mean is None or std is None:
+        raise DocendoError(f"{path} does not say how its images are normalised: train or save it with docendo")
+    ratio = float(loaded.extra.get("crop_ratio", 1.0))
+    names = loaded.class_names or tuple(str(i) for i in range(spec.classes))
+    network = loaded.network.to(device, memory_format=torch.channels_last).eval()
+    predictions = []
+    for image in images:
+        pixels = prepare(read_image(image), spec.channels, spec.image_size, ratio)
+        with torch.no_grad():
+            logits = network(normalise(pixels[None].to(device), mean, std)).logits
+        best = logits[0].softmax(dim=0).topk(min(top, spec.classes))
+        classes = tuple((names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
+        predictions.append(Prediction(str(image), classes))
+    return predictions
+
+
+def _data_settings(
+    source: Path, loaded: LoadedWeights, data: str | Path | None, root: str | Path | None
+) -> DataSettings:
+    """Take the data of the run folder, or what the weights file knows of its data with the name that is given."""
+    config = source / "config.yaml"
+    if data is None:
+        if not config.is_file():
+            raise DocendoError(f"{source} does not say which images to evaluate on: add --data NAME or --data PATH")
+        return data_of(config)
+    known: Mapping[str, Any] = loaded.extra.get("data", {})
+    given = {
+        "name": str(data),
+        "image_size": loaded.network.spec.image_size,
+        "root": None if root is None else str(root),
+    }
+    return DataSettings(**{**known, **given})

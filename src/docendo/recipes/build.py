@@ -1,0 +1,93 @@
+"""Networks for roles, seeded by role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from docendo.data import DataSet
+from docendo.data.seeds import seed_for
+from docendo.errors import DocendoError
+from docendo.networks import StagedNetwork, create
+from docendo.networks.weights import read
+
+_SUFFIXES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt"}
+
+
+def default_networks(data: DataSet) -> dict[str, str]:
+    """Give the network of each role where the user names none, by data set."""
+    if data.name == "digits":
+        teacher, student = "resnet20", "resnet8"
+    elif data.image_size <= 64:
+        teacher, student = "wrn_40_2", "wrn_16_2"
+    else:
+        teacher, student = "resnet34", "resnet18"
+    return {"teacher": teacher, "student": student}
+
+
+class Builder:
+    """Makes the network of a role (`docendo.core.Build`).
+
+    Args:
+        networks: a network name or weights file for each role.
+        data: the data set, whose classes, channels and image size the networks must fit.
+        seed: the run's seed; with the role it decides the first weights, whatever is built before.
+        warn: called with a line about weights that may not fit.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, str], data: DataSet, seed: int, warn: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.networks, self.data, self.seed, self.warn = networks, data, seed, warn
+
+    def __call__(self, role: str) -> StagedNetwork:
+        """Make the network of a role."""
+        named = self.networks[role]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(self.seed, role, "weights"))
+            return self._from_weights(role, Path(named)) if self.is_trained(role) else self._create(named)
+
+    def is_trained(self, role: str) -> bool:
+        """Say whether the user gave weights for this role."""
+        path = Path(self.networks[role])
+        return path.suffix in _SUFFIXES or path.is_file()
+
+    def _create(self, name: str) -> StagedNetwork:
+        data = self.data
+        return create(name, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+
+    def _from_weights(self, role: str, path: Path) -> StagedNetwork:
+        data, loaded = self.data, read(path)
+        spec = loaded.network.spec
+        if spec.classes != len(data.classes):
+            raise DocendoError(
+                f"{role} {path} ({spec.architecture}) tells {spec.classes} classes apart, but {data.name} has "
+                f"{len(data.classes)}: give weights for {data.name}, or only a network's name to train one"
+            )
+        if spec.channels != data.channels:
+            colours = {1: "grey", 3: "RGB"}
+            raise DocendoError(
+                f"{role} {path} ({spec.architecture}) reads {colours[spec.channels]} images, but those of {data.name} are "
+                f"{colours[data.channels]}: give weights for {data.name}, or only a network's name to train one"
+            )
+        if loaded.class_names is not None and loaded.class_names != data.classes:
+            ours, theirs = next((a, b) for a, b in zip(data.classes, loaded.class_names, strict=True) if a != b)
+            self.warn(f'warning: {role} {path} calls a class "{theirs}" that is "{ours}" in {data.name}')
+        network = self._create(spec.architecture)
+        network.load_state_dict(loaded.network.state_dict())
+        network.spec = replace(network.spec, architecture=spec.architecture)
+        if loaded.mean is not None and loaded.std is not None:
+            theirs_, ours_ = (*loaded.mean, *loaded.std), (*data.mean, *data.std)
+            if max(abs(a - b) for a, b in zip(theirs_, ours_, strict=True)) > 0.01:
+                self.warn(
+                    f"warning: {role} {path} was trained on images normalised by mean {_few(loaded.mean)}, std "
+                    f"{_few(loaded.std)}, but {data.name} has mean {_few(data.mean)}, std {_few(data.std)}"
+                )
+        return network
+
+
+def _few(numbers: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{n:.4f}" for n in numbers) + ")"

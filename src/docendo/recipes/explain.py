@@ -1,0 +1,97 @@
+"""What a run would do: phases, loss terms, who learns from whom, sizes. Trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+import docendo.data
+from docendo.core import Method, Phase
+from docendo.engine.rehearse import PhasePlan, rehearse
+from docendo.networks import StagedNetwork, macs, parameters
+from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.run import seeded
+from docendo.recipes.settings import Request, RunSettings
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Size of one network.
+
+    Attributes:
+        role: what it is used as.
+        architecture: its name.
+        parameters: how many.
+        macs: multiply-accumulates for one image.
+        stages: (C, H, W) of each stage's output.
+    """
+
+    role: str
+    architecture: str
+    parameters: int
+    macs: int
+    stages: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a run would do.
+
+    Attributes:
+        settings: the resolved settings.
+        networks: the networks that a user can name, by role.
+        phases: what the rehearsal saw of each phase, in order.
+        epochs: epochs of each phase.
+        deployed: role of the network to deploy.
+        kept: roles of all networks that are written to files.
+    """
+
+    settings: RunSettings
+    networks: tuple[NetworkFacts, ...]
+    phases: tuple[PhasePlan, ...]
+    epochs: tuple[int, ...]
+    deployed: str
+    kept: tuple[str, ...]
+
+
+def explain(
+    method: str | Method,
+    flags: Mapping[str, Any] | None = None,
+    sets: Mapping[str, Any] | None = None,
+    config: Any = None,
+) -> Explanation:
+    """Rehearse every phase of a run on one small batch.
+
+    Args:
+        method: a method's name or object.
+        flags: run settings by dotted key.
+        sets: further settings, as `--set` takes them.
+        config: a YAML file with settings.
+
+    Raises:
+        DocendoError: as `train` does, and if a method's losses do not do what they say.
+    """
+    request = Request(method, flags, sets, config)
+    images = docendo.data.load(request.data)
+    settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
+    batch = next(images.train.batches(min(4, len(images.train))))
+    plans: list[PhasePlan] = []
+    epochs: list[int] = []
+
+    def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
+        plans.append(rehearse(phase, batch))
+        epochs.append(settings.epochs_of(phase.fraction))
+        return phase.learners
+
+    builder = Builder(settings.networks, images, settings.seed)
+    with seeded(settings):
+        deployable = request.method.run(rehearsing, builder)
+        facts = tuple(_facts(role, builder(role)) for role in settings.networks)
+    return Explanation(settings, facts, tuple(plans), tuple(epochs), next(iter(deployable)), tuple(deployable))
+
+
+def _facts(role: str, network: StagedNetwork) -> NetworkFacts:
+    return NetworkFacts(role, network.spec.architecture, parameters(network), macs(network), network.shapes)

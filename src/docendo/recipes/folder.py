@@ -1,0 +1,166 @@
+"""The folder of a run: whose it is, what it holds, and how its command reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from docendo.errors import DocendoError
+from docendo.files import write_atomically
+from docendo.methods import settings_of
+from docendo.recipes.settings import RUN_KEYS, RunSettings
+
+_FLAGS = {
+    "data.name": "--data",
+    "data.root": "--root",
+    "data.image_size": "--image-size",
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "lr": "--lr",
+    "seed": "--seed",
+    "devices": "--devices",
+    "strategy": "--strategy",
+    "precision": "--precision",
+    "accelerator": "--accelerator",
+}
+
+
+def default_folder(settings: RunSettings) -> Path:
+    """Name a run's folder after what it is: "runs/kd-digits-resnet20-resnet8-seed0"."""
+    networks = [Path(n).stem for n in settings.networks.values()]
+    return Path("runs") / "-".join([settings.method, Path(settings.data.name).name, *networks, f"seed{settings.seed}"])
+
+
+def command_of(settings: RunSettings, method: Any, out: Path) -> str:
+    """Write the command line that makes this run."""
+    words = ["docendo", "train", settings.method]
+    for role, network in settings.networks.items():
+        words += [f"--{role}", network]
+    defaults = {s.key: s.default for s in settings_of(type(method))}
+    for key, value in settings.settings.items():
+        if str(value) != defaults[key]:
+            words += ["--set", f"{key}={value}"]
+    values, plain = settings.model_dump(mode="json"), RunSettings(method=settings.method).model_dump(mode="json")
+    for key in RUN_KEYS:
+        value = _at(values, key)
+        if value != _at(plain, key) or key in ("data.name", "epochs", "seed"):
+            if key == "data.download":
+                words += ["--download"]
+            elif key in _FLAGS:
+                words += [_FLAGS[key], str(value)]
+            else:
+                words += ["--set", f"{key}={'null' if value is None else json.dumps(value).strip(chr(34))}"]
+    return shlex.join([*words, "--out", str(out)])
+
+
+class RunFolder:
+    """A folder that belongs to one run, locked while it is open.
+
+    Args:
+        path: the folder; made if it is not there.
+        settings: the run's settings.
+        resume: whether a run of the same settings may go on in it.
+
+    Raises:
+        DocendoError: if the folder holds something else, another run, or this run and `resume` is not asked for, or if
+            another process works in it. Nothing in the folder is changed then.
+    """
+
+    def __init__(self, path: Path, settings: RunSettings, *, resume: bool) -> None:
+        self.path, self._settings = path, settings
+        self._check(resume)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = self._locked()
+        except OSError as error:
+            raise DocendoError(f"cannot write in {path}: {error.strerror or error}; choose another --out") from error
+        try:
+            self._check(resume)
+            if not (path / "config.yaml").exists():
+                text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+                write_atomically(path / "config.yaml", text.encode())
+        except DocendoError:
+            self.close()
+            raise
+
+    def results(self) -> dict[str, Any] | None:
+        """Give the results of a finished run, or None."""
+        path = self.path / "results.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def finish(self, results: dict[str, Any]) -> None:
+        """Write the results."""
+        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.path / "results.json", text.encode())
+
+    def close(self) -> None:
+        """Let others work here."""
+        self._lock.close()
+
+    def _check(self, resume: bool) -> None:
+        path, config = self.path, self.path / "config.yaml"
+        if path.exists() and not path.is_dir():
+            raise DocendoError(f"{path} is a file: choose another --out")
+        if not config.exists():
+            if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
+                raise DocendoError(f"{path} holds files but no run of docendo: choose an empty or new folder as --out")
+            return
+        try:
+            then = yaml.safe_load(config.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise DocendoError(f"{config} cannot be read ({error}): choose another --out") from error
+        now = self._settings.model_dump(mode="json")
+        differences = [
+            f"{k} is {_at(then, k)} there, {_at(now, k)} here" for k in _flat(now) if _at(then, k) != _at(now, k)
+        ]
+        if differences:
+            more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
+            raise DocendoError(
+                f"{path} belongs to another run ({'; '.join(differences[:3])}{more}): choose another --out"
+            )
+        if not resume:
+            state = "finished" if (path / "results.json").exists() else "begun"
+            raise DocendoError(
+                f"{path} already holds this run, {state}: add --resume to go on, or choose another --out"
+            )
+
+    def _locked(self) -> TextIO:
+        lock = (self.path / ".lock").open("w")
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks; runs there are not guarded against a second process.
+            return lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise DocendoError(
+                f"another process is training in {self.path}: wait for it, or choose another --out"
+            ) from None
+        return lock
+
+
+def _flat(values: Any, prefix: str = "") -> list[str]:
+    if not isinstance(values, dict) or not values:
+        return [prefix.rstrip(".")]
+    # Settings of held methods have dots in their keys already, so they are compared as one.
+    keep_whole = prefix in ("settings.",)
+    return [
+        k
+        for key, value in values.items()
+        for k in ([f"{prefix}{key}"] if keep_whole else _flat(value, f"{prefix}{key}."))
+    ]
+
+
+def _at(values: Any, key: str) -> Any:
+    if key.startswith("settings."):
+        return (values or {}).get("settings", {}).get(key.removeprefix("settings."))
+    for part in key.split("."):
+        with contextlib.suppress(AttributeError):
+            values = values.get(part)
+    return values

@@ -1,0 +1,229 @@
+"""One complete run: from names to trained networks, their files and honest results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+import docendo.data
+from docendo.core import Method, Phase
+from docendo.data import DataSet
+from docendo.data.seeds import seed_for
+from docendo.engine import Trainer, rehearse
+from docendo.engine.progress import Both, Lines, Progress
+from docendo.errors import DocendoError
+from docendo.metrics import evaluate
+from docendo.networks import StagedNetwork, load, macs, parameters, save
+from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.folder import RunFolder, command_of, default_folder
+from docendo.recipes.settings import Request, RunSettings
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        networks: the deployable networks by role, in evaluation mode, float32.
+        results: what `results.json` holds.
+        folder: the run folder.
+    """
+
+    networks: Mapping[str, StagedNetwork]
+    results: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def network(self) -> StagedNetwork:
+        """The network to deploy."""
+        return self.networks[self.results["deployed"]]
+
+
+def train(
+    method: str | Method,
+    *,
+    teacher: str | Path | None = None,
+    student: str | Path | None = None,
+    data: str | Path | None = None,
+    root: str | Path | None = None,
+    download: bool | None = None,
+    image_size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    accelerator: str | None = None,
+    devices: int | None = None,
+    strategy: str | None = None,
+    precision: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train networks that teach each other, and keep the one to deploy.
+
+    Args:
+        method: a method's name ("plain", "kd", "sftn"), or a method object such as `SFTN(branch_kl=2)`.
+        teacher: network name or weights file; without weights it is trained first.
+        student: network name or weights file to start from.
+        data: "digits", "cifar10", "cifar100", or the path of a folder of class folders or of Parquet files.
+        root: where the files of named data sets are.
+        download: fetch a named data set if it is not there.
+        image_size: side in pixels that images are brought to.
+        epochs: epochs of a full phase, at least 1.
+        batch_size: images a step, at least 2.
+        lr: learning rate, above 0.
+        seed: seed of first weights, order and views.
+        out: the run folder; by default named after the run, under "runs".
+        config: a YAML file with settings, such as another run's config.yaml.
+        set: further settings by dotted key: the method's own or the run's ("optimizer.momentum").
+        resume: go on with a run that was stopped; a finished one is only read.
+        accelerator: "cpu", "cuda", "mps" or "auto".
+        devices: how many.
+        strategy: Lightning Fabric's strategy.
+        precision: "32-true", "64-true", "16-mixed", "bf16-mixed" or "bf16-true".
+        progress: shows progress; plain lines if not given.
+
+    Returns:
+        The networks, the results and the folder.
+
+    Raises:
+        DocendoError: anything the user can put right, in one line.
+        Interrupted: Ctrl-C or SIGTERM, after saving; says how to go on.
+    """
+    flags = {
+        **{f"networks.{role}": str(n) for role, n in (("teacher", teacher), ("student", student)) if n is not None},
+        "data.name": None if data is None else str(data),
+        "data.root": None if root is None else str(root),
+        "data.download": download or None,
+        "data.image_size": image_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "accelerator": accelerator,
+        "devices": devices,
+        "strategy": strategy,
+        "precision": precision,
+    }
+    request = Request(method, flags, set, config)
+    images = docendo.data.load(request.data)
+    settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
+    folder = RunFolder(Path(out) if out is not None else default_folder(settings), settings, resume=resume)
+    try:
+        with (folder.path / "log.txt").open("a", encoding="utf-8") as log:
+            shown = Both(progress or Lines(sys.stdout), Lines(log))
+            try:
+                return _run(request.method, settings, images, folder, shown)
+            except (DocendoError, KeyboardInterrupt) as error:
+                Lines(log).say(str(error) or "stopped")
+                raise
+    finally:
+        folder.close()
+
+
+def _run(method: Any, settings: RunSettings, images: DataSet, folder: RunFolder, progress: Progress) -> Run:
+    command = command_of(settings, method, folder.path)
+    finished = folder.results()
+    if finished is not None:
+        networks = {role: load(folder.path / about["weights"]).eval() for role, about in finished["networks"].items()}
+        progress.say(f"already finished: {folder.path}")
+        return Run(networks, finished, folder.path)
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=settings.precision,
+    )
+    for note in images.notes:
+        progress.say(note)
+    with seeded(settings):
+        method.run(_rehearsal(images), Builder(settings.networks, images, settings.seed))
+    images = images.to(fabric.device)
+    trainer = Trainer(fabric, images, settings, settings.seed, folder.path, progress, f"{command} --resume")
+    with seeded(settings):
+        networks = method.run(trainer, Builder(settings.networks, images, settings.seed, progress.say))
+    measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
+    for role, network in networks.items():
+        save(
+            network,
+            folder.path / f"{role}.safetensors",
+            class_names=images.classes,
+            mean=images.mean,
+            std=images.std,
+            role=role,
+            method=settings.method,
+            crop_ratio=images.crop_ratio,
+            data=data_settings_of(settings),
+        )
+    seconds = sum(p.seconds for p in trainer.positions.values())
+    last = trainer.positions[next(reversed(trainer.positions))]
+    results = {
+        "method": settings.method,
+        "data": images.name,
+        "seed": settings.seed,
+        "epochs": settings.epochs,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(len(last.rows) * len(images.train) / max(last.seconds, 1e-9), 1),
+        "command": command,
+        "deployed": next(iter(networks)),
+        "networks": measured,
+    }
+    folder.finish(results)
+    return Run(networks, results, folder.path)
+
+
+def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:
+    classes = len(images.classes)
+    network.to(trainer.fabric.device, memory_format=torch.channels_last).eval()
+    test = evaluate(network, images.test, classes)
+    val = evaluate(network, images.val, classes) if images.val is not None else None
+    best = next((p.best[role] for p in reversed(trainer.positions.values()) if role in p.best), None)
+    return {
+        "test_top1": test.top1,
+        "test_top5": test.top5,
+        "val_top1": val.top1 if val else None,
+        "best_val_top1": best[1] if best else None,
+        "best_val_epoch": int(best[0]) if best else None,
+        "parameters": parameters(network),
+        "macs": macs(network),
+        "weights": f"{role}.safetensors",
+    }
+
+
+def data_settings_of(settings: RunSettings) -> dict[str, Any]:
+    """Give what evaluation needs to find the same test images again, without any path."""
+    return settings.data.model_dump(mode="json", exclude={"name", "root", "download", "memory", "workers"})
+
+
+def _rehearsal(images: DataSet) -> Any:
+    batch = next(images.train.batches(min(4, len(images.train))))
+
+    def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
+        rehearse(phase, batch)
+        return phase.learners
+
+    return rehearsing
+
+
+@contextmanager
+def seeded(settings: RunSettings) -> Iterator[None]:
+    """Seed what a method makes besides the networks of its roles, and leave the caller's random state as it was."""
+    strict = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(settings.seed, "parts"))
+        torch.use_deterministic_algorithms(settings.deterministic or strict)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict)

@@ -1,0 +1,169 @@
+"""Everything a run is made of, in one checked object, from flags, `--set` and configuration files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from docendo.core import Method
+from docendo.data import DataSettings
+from docendo.engine.settings import TrainSettings
+from docendo.errors import DocendoError, nearest
+from docendo.methods import make, name_of, settings_of, values_of
+
+Values = dict[str, Any]
+
+
+class RunSettings(TrainSettings):
+    """A whole run: the recipe of `TrainSettings`, and who trains on what."""
+
+    method: str = Field(description="the method's name")
+    settings: Values = Field({}, description="the method's own settings")
+    networks: dict[str, str] = Field({}, description="a network name or weights file for each role")
+    data: DataSettings = Field(DataSettings(), description="the images")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of weights, order and views")
+
+
+class Request:
+    """What a user asked for, before the data set is known: fills in defaults that depend on it.
+
+    Args:
+        method: a method's name, or a method object of the user's own.
+        flags: run settings by dotted key, as the command line's options name them; None means not given.
+        sets: `--set` values by key: the method's own settings, or a run's.
+        config: a YAML file with a run's settings, which flags and sets override.
+
+    Attributes:
+        method: the method with its settings.
+
+    Raises:
+        DocendoError: unknown keys with the nearest, values out of range, an unreadable file.
+    """
+
+    def __init__(
+        self,
+        method: str | Method,
+        flags: Mapping[str, Any] | None = None,
+        sets: Mapping[str, Any] | None = None,
+        config: str | Path | None = None,
+    ) -> None:
+        values = _read(Path(config)) if config is not None else {}
+        name = method if isinstance(method, str) else name_of(method)
+        own = {**values.pop("settings", {})}
+        if values.pop("method", name) != name:
+            raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
+        template = make(name) if isinstance(method, str) else method
+        method_keys = {setting.key for setting in settings_of(type(template))}
+        for key, value in (sets or {}).items():
+            if key in method_keys:
+                own[key] = value
+            elif key in RUN_KEYS:
+                _put(values, key, _parsed(value))
+            else:
+                raise DocendoError(f'unknown setting "{key}" of {name}; {nearest(key, [*method_keys, *RUN_KEYS])}')
+        for key, value in (flags or {}).items():
+            if value is not None:
+                _put(values, key, value)
+        if isinstance(method, str):
+            self.method: Any = make(name, own)
+        elif own:
+            raise DocendoError(f"{name} is an object: set its fields when you make it, not by {', '.join(own)}")
+        else:
+            self.method = method
+        self._values = {**values, "method": name, "settings": values_of(self.method)}
+        self._where = f"{config}: " if config is not None else ""
+        self._check_roles(name)
+        self.data = self._checked({}).data
+
+    def resolve(self, *, image_size: int, networks: Mapping[str, str]) -> RunSettings:
+        """Fill in what the data set decides: the default networks, and epochs that fit.
+
+        Args:
+            image_size: side of the images in pixels.
+            networks: default network of each role.
+        """
+        given = self._values.get("networks", {})
+        epochs = 20 if self.data.name == "digits" else 240 if image_size <= 64 else 100
+        return self._checked(
+            {
+                "epochs": self._values.get("epochs", epochs),
+                "networks": {role: given.get(role, networks[role]) for role in self.method.roles},
+            }
+        )
+
+    def _checked(self, more: Values) -> RunSettings:
+        try:
+            return RunSettings.model_validate({**self._values, **more})
+        except ValidationError as error:
+            raise _one_line(error, self._where) from error
+
+    def _check_roles(self, name: str) -> None:
+        for role in self._values.get("networks", {}):
+            if role not in self.method.roles:
+                other = (
+                    f"; to train a network in the {role}'s place, add --set role={role}"
+                    if hasattr(self.method, "role") and role in ("teacher", "student")
+                    else ""
+                )
+                raise DocendoError(f"{name} has no {role}, only: {', '.join(self.method.roles)}{other}")
+
+
+def data_of(config: Path) -> DataSettings:
+    """Give the data settings of a run's configuration file."""
+    try:
+        return RunSettings.model_validate(_read(config)).data
+    except ValidationError as error:
+        raise _one_line(error, f"{config}: ") from error
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _keys(info.annotation, f"{prefix}{name}.")
+        elif name not in ("method", "settings", "networks"):
+            yield prefix + name
+
+
+RUN_KEYS = tuple(_keys(RunSettings))
+"""The dotted names of a run's settings, as `--set` takes them."""
+
+
+def _read(path: Path) -> Values:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DocendoError(f"cannot read the configuration {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DocendoError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise DocendoError(f"{path} is not a run's configuration: it must hold keys and values such as 'epochs: 20'")
+    return values
+
+
+def _put(values: Values, key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        values[name] = {**values.get(name, {})}
+        values = values[name]
+    values[last] = value
+
+
+def _parsed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",")] if "," in value and "[" not in value else yaml.safe_load(value)
+
+
+def _one_line(error: ValidationError, where: str) -> DocendoError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return DocendoError(
+            f'{where}unknown setting "{key}"; {nearest(key, [*RUN_KEYS, "method", "settings", "networks"])}'
+        )
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return DocendoError(f"{where}{key} is {first['input']!r}, but should be {message}")

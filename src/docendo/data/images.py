@@ -35,12 +35,13 @@ def read_image(source: str | Path | bytes, where: str | None = None) -> Image.Im
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise DocendoError(f"cannot read {where}: {error.strerror or error}") from error
-    if reason := (not data and "the file is empty (0 bytes)"):
-        raise DocendoError(f"cannot read {where}: {reason}")
+    if not data:
+        raise DocendoError(f"cannot read {where}: the file is empty (0 bytes)")
     try:
         image = _open(data)
         image.load()
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
@@ -70,16 +71,12 @@ def convert(image: Image.Image, channels: int) -> Image.Image:
     return image.convert(mode)
 
 
-def square(image: Image.Image, channels: int, side: int) -> Tensor:
-    """Scale the largest square in the middle of an image.
-
-    Returns:
-        (channels, side, side), uint8.
-    """
+def square(image: Image.Image, channels: int, side: int) -> Image.Image:
+    """Scale the largest square in the middle of an image to so many pixels, in grey or RGB."""
     image = convert(image, channels)
-    if image.size != (side, side):
-        image = image.resize((side, side), Image.Resampling.BILINEAR, box=middle(image))
-    return to_tensor(image)
+    if image.size == (side, side):
+        return image
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=middle(image))
 
 
 def middle(image: Image.Image) -> tuple[int, int, int, int]:
@@ -118,7 +115,7 @@ def prepare(image: Image.Image, channels: int, image_size: int, crop_ratio: floa
     Returns:
         (channels, image_size, image_size), uint8.
     """
-    return centre(square(image, channels, stored_side(image_size, crop_ratio)), image_size)
+    return centre(to_tensor(square(image, channels, stored_side(image_size, crop_ratio))), image_size)
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

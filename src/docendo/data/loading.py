@@ -22,7 +22,7 @@ from docendo.errors import DocendoError
 _SMALL = 64  # pixels: up to here images are shifted, above they are cropped
 _LARGE = 224  # pixels: the usual side of what is not small
 _FITS = 2**30  # bytes
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_IMAGENET = {1: ((0.449,), (0.226,)), 3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}  # by channels
 
 
 def load(settings: DataSettings) -> DataSet:
@@ -93,6 +93,8 @@ def _stores(
     side = stored_side(size, crop_ratio)
     weight = sum(len(part.labels) for part in parts.values()) * channels * side**2
     if settings.memory == "stream" or (settings.memory == "auto" and weight > _FITS):
+        for part in parts.values():
+            part.make_ready()
         return {name: Streamed(part, channels, crop_ratio, settings.workers) for name, part in parts.items()}
     return {name: Memory(part.decode(channels, side), part) for name, part in parts.items()}
 
@@ -101,7 +103,7 @@ def _statistics(found: Found, store: Store, rows: Tensor) -> tuple[tuple[float, 
     if found.mean is not None and found.std is not None:
         return found.mean, found.std
     if not isinstance(store, Memory):
-        return _IMAGENET
+        return _IMAGENET[found.channels]
     total = squares = torch.zeros(found.channels, dtype=torch.int64)
     for some in chunks(rows, 1024):
         pixels = store.pixels[some].to(torch.int32).flatten(0, 2)

@@ -22,7 +22,24 @@ def find(settings: DataSettings) -> Found:
         from docendo.data.sources.digits import digits
 
         return digits()
-    raise _unknown(settings.name)
+    if settings.name in ("cifar10", "cifar100"):
+        from docendo.data.sources.cifar import cifar
+
+        return cifar(settings)
+    path = Path(settings.name).expanduser()
+    if not path.exists():
+        raise _unknown(settings.name)
+    if path.is_dir() and not any(path.glob("*.parquet")) and not any(path.glob("data/*.parquet")):
+        from docendo.data.sources.folder import folder
+
+        return folder(path)
+    try:
+        from docendo.data.sources.parquet import parquet
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "pyarrow":
+            raise
+        raise DocendoError(f'{path}: to read Parquet files, pip install "docendo[parquet]"') from error
+    return parquet(path)
 
 
 def _unknown(name: str) -> DocendoError:

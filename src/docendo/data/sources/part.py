@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from os import cpu_count
 from typing import Literal, Protocol
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from docendo.data.images import read_image, square
+from docendo.data.images import read_image, square, to_tensor
 from docendo.errors import DocendoError
 
 PartName = Literal["train", "val", "test"]
@@ -51,6 +52,10 @@ class Part(Protocol):
         Raises:
             DocendoError: some cannot be read; it counts them and names the first.
         """
+        ...
+
+    def make_ready(self) -> None:
+        """Get ready to `read` in any order, also from processes forked later."""
         ...
 
     def where(self, row: int) -> str:
@@ -116,8 +121,11 @@ class ArrayPart:
         """Give all images; see `Part`."""
         if self.pixels.shape[1:] == (side, side, channels):
             return self.pixels
-        images = [square(self.read(row), channels, side) for row in range(len(self.labels))]
+        images = [to_tensor(square(self.read(row), channels, side)) for row in range(len(self.labels))]
         return torch.stack(images).permute(0, 2, 3, 1).contiguous()
+
+    def make_ready(self) -> None:
+        """Do nothing; see `Part`."""
 
     def where(self, row: int) -> str:
         """Name an image; see `Part`."""
@@ -126,6 +134,15 @@ class ArrayPart:
     def listing(self) -> Iterable[str]:
         """Name the array; see `Part`."""
         yield f"{self.name} {tuple(self.pixels.shape)}"
+
+
+def readable_examples(encoded: Iterable[bytes | str]) -> list[Image.Image]:
+    """Decode images, leaving out those that cannot be read: whoever needs them will say so."""
+    images = []
+    for one in encoded:
+        with suppress(DocendoError):
+            images.append(read_image(one))
+    return images
 
 
 def decode_blocks(
@@ -160,7 +177,7 @@ def decode_blocks(
             image = square(read_image(encoded, where(row)), channels, side)
         except DocendoError as error:
             return str(error)
-        pixels[row] = image.permute(1, 2, 0).numpy()
+        pixels[row] = np.asarray(image).reshape(pixels.shape[1:])
         return None
 
     first = 0

@@ -1,0 +1,159 @@
+"""A folder of class folders, or train/, val/ and test/ of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from docendo.data.images import read_image
+from docendo.data.sources.part import Found, PartName, decode_blocks, readable_examples
+from docendo.errors import DocendoError
+
+PART_NAMES: Mapping[str, PartName] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+_LAYOUT = "expected a folder for each class with its images, or train/, val/, test/ of class folders"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FolderPart:
+    """Image files.
+
+    Attributes:
+        folder: where they are.
+        files: their paths in it.
+        labels: (N,), int64.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    labels: Tensor
+
+    def read(self, row: int) -> Image.Image:
+        """Decode one image; see `Part`."""
+        return read_image(self.where(row))
+
+    def examples(self, count: int) -> list[Image.Image]:
+        """Decode images from all over the part; see `Part`."""
+        rows = torch.linspace(0, len(self.files) - 1, min(count, len(self.files))).long().tolist()
+        return readable_examples(self.where(row) for row in rows)
+
+    def decode(self, channels: int, side: int) -> Tensor:
+        """Decode all images; see `Part`."""
+        paths = [self.where(row) for row in range(len(self.files))]
+        blocks = (paths[i : i + 1024] for i in range(0, len(paths), 1024))
+        return decode_blocks(blocks, len(paths), self.where, channels, side)
+
+    def make_ready(self) -> None:
+        """Do nothing: files can be read in any order; see `Part`."""
+
+    def where(self, row: int) -> str:
+        """Give the path of a file; see `Part`."""
+        return str(self.folder / self.files[row])
+
+    def listing(self) -> Iterable[str]:
+        """Name the files with their sizes in bytes; see `Part`."""
+        return (f"{name} {os.stat(self.folder / name).st_size}" for name in self.files)
+
+
+def folder(path: Path) -> Found:
+    """Find the images of a folder.
+
+    Class names are the names of the class folders, sorted; images are the files in them, at any depth, whose names end
+    as one of Pillow's formats does. Names that begin with a dot are left out.
+
+    Raises:
+        DocendoError: there are no images, a class has none, or the parts have different classes.
+    """
+    inside = _folders(path)
+    own_parts: dict[PartName, Path] = {}
+    for name in inside:
+        part = PART_NAMES.get(name.casefold())
+        if part in own_parts:
+            raise DocendoError(f"{path} holds both {own_parts[part].name}/ and {name}/: keep one of them")
+        if part is not None:
+            own_parts[part] = path / name
+    if "train" in own_parts:
+        classes = _classes(own_parts["train"])
+        for own in own_parts.values():
+            _same_classes(classes, own_parts["train"], _classes(own), own)
+    elif inside and len(own_parts) == len(inside):
+        raise DocendoError(f"{path} holds {'/, '.join(inside)}/, but no train/: {_LAYOUT}")
+    else:
+        own_parts = {"train": path}
+        classes = _classes(path)
+    endings = _endings()
+    return Found(
+        name=path.resolve().name,
+        classes=classes,
+        parts={part: _part(own, classes, endings) for part, own in own_parts.items()},
+    )
+
+
+def _folders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    classes = tuple(_folders(path))
+    if not classes:
+        what = "holds no class folders" if any(path.iterdir()) else "is empty"
+        raise DocendoError(f"{path} {what}: {_LAYOUT}")
+    if len(classes) == 1:
+        raise DocendoError(f'{path} has one class folder, "{classes[0]}", and nothing to tell it from: {_LAYOUT}')
+    return classes
+
+
+def _same_classes(classes: tuple[str, ...], first: Path, others: tuple[str, ...], second: Path) -> None:
+    for here, there, missing in (
+        (first, second, sorted(set(classes) - set(others))),
+        (second, first, sorted(set(others) - set(classes))),
+    ):
+        if missing:
+            names = ", ".join(f'"{name}"' for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
+            raise DocendoError(
+                f"{first} has {len(classes)} classes and {second} has {len(others)}, but they must have the same: "
+                f"{names} only in {here}, not in {there}"
+            )
+
+
+def _endings() -> frozenset[str]:
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN)
+
+
+def _part(path: Path, classes: tuple[str, ...], endings: frozenset[str]) -> FolderPart:
+    files: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        own = _images(path, name, endings)
+        if not own:
+            raise DocendoError(
+                f"{path / name} holds no images, at least none whose names end as an image's do (.jpg, .png, .webp, "
+                "...): add some, or remove the folder"
+            )
+        files += own
+        labels += [label] * len(own)
+    return FolderPart(path, tuple(files), torch.tensor(labels))
+
+
+def _images(path: Path, class_name: str, endings: frozenset[str]) -> list[str]:
+    found = []
+    for parent, folders, names in os.walk(path / class_name):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(parent, path)
+        found += [
+            os.path.join(inside, name)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
+        ]
+    return sorted(found)

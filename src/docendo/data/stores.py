@@ -151,19 +151,21 @@ class Streamed:
             yield images
 
     def _decoded(self, decoder: _Decoder, jobs: list[_Job]) -> Iterator[Tensor]:
-        loader: DataLoader[Tensor | str] = DataLoader(
-            decoder,
-            sampler=jobs,  # the "index" of an item is the list of images of a batch
-            batch_size=None,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            # Without its own generator the loader would draw from the global one, and dropout would notice.
-            generator=torch.Generator(),
-            # Forked workers share what is in memory and need no `if __name__ == "__main__"` in the user's script.
-            multiprocessing_context="fork" if self.workers and sys.platform == "linux" else None,
-        )
+        workers = min(self.workers, len(jobs))
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message="This DataLoader will create")  # as many as were asked for
+            loader: DataLoader[Tensor | str] = DataLoader(
+                decoder,
+                sampler=jobs,  # the "index" of an item is the list of images of a batch
+                batch_size=None,
+                num_workers=workers,
+                pin_memory=self.device.type == "cuda",
+                # Without its own generator the loader would draw from the global one, and dropout would notice.
+                generator=torch.Generator(),
+                # Forked workers share what is in memory and need no `if __name__ == "__main__"` in the user's script.
+                multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            )
             batches = iter(loader)
         while True:
             try:

@@ -117,6 +117,16 @@ def test_what_holds_no_classes_is_refused(make_folder, tmp_path):
     refuses(make_folder({"cat": 3, "dog": 0}, name="bare"), "bare/dog holds no images, at least none whose names end")
 
 
+def test_what_may_not_be_read_is_named(make_folder, monkeypatch):
+    root = make_folder({"cat": 3, "dog": 3})
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    refuses(root, "^cannot read .*/pets: Permission denied$")
+
+
 def test_parts_with_different_classes_are_refused(make_folder):
     root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/cow": 3})
     refuses(root, 'train has 2 classes and .*/test has 2, but .* the same: "dog" only in .*/train, not in .*/test')

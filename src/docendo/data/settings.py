@@ -29,7 +29,9 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
         "as they are, else 224",
     )
     validation: float = Field(
-        0.1, description="fraction of the training images kept for validation, in [0, 0.5]; 0 for none"
+        0.1,
+        description="fraction of the training images kept for validation, in [0, 0.5]; 0 for none; a set that has its "
+        "own validation and test images keeps them",
     )
     split_seed: int = Field(
         0,
@@ -52,7 +54,8 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
     )
     memory: Literal["auto", "device", "stream"] = Field(
         "auto",
-        description="keep all images on the device or stream them from disk; auto: on the device up to 1 GiB",
+        description="keep all images on the device, or stream them from their files (of Parquet the encoded images "
+        "stay in memory); auto: on the device up to 1 GiB",
     )
     workers: int = Field(2, description="processes that decode streamed images; 0: none besides the main one")
 

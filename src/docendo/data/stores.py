@@ -131,7 +131,7 @@ class Streamed:
 
     def content(self) -> Iterable[bytes | memoryview]:
         """Give names and sizes of the files."""
-        return (line.encode() + b"\n" for line in self.part.listing())
+        return (line.encode("utf-8", "surrogateescape") + b"\n" for line in self.part.listing())
 
     def images(
         self, rows: Tensor, view: Tensor, batch_size: int, size: int, augmentation: Augmentation | None

@@ -161,10 +161,10 @@ class ResizedCrop:
             view: (B,), int64.
 
         Returns:
-            (B, 4), float64: left, top, width, height, as fractions of the image; and (B,), bool: whether mirrored. Both
-            on the CPU, where rounding is the same for every run.
+            (B, 4), float64: left, top, width, height, as fractions of the image; and (B,), bool: whether mirrored.
         """
-        left_over, fields = view.cpu(), {}
+        # Apple's GPUs have no float64; on others a detour over the CPU would stall them.
+        left_over, fields = view.cpu() if view.device.type == "mps" else view, {}
         for name, bits in _BITS.items():
             fields[name] = (left_over % 2**bits).double() / (2**bits - 1)
             left_over = left_over // 2**bits
@@ -178,7 +178,7 @@ class ResizedCrop:
     def __call__(self, images: Tensor, view: Tensor, size: int) -> Tensor:
         """Make a view of each image; see `Augmentation`."""
         box, mirrored = self.boxes(view)
-        pixels = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        pixels = (torch.arange(size, dtype=torch.float64, device=box.device) + 0.5) / size
         across = torch.where(mirrored[:, None], 1 - pixels, pixels)
         x = (box[:, :1] + box[:, 2:3] * across) * 2 - 1
         y = (box[:, 1:2] + box[:, 3:] * pixels) * 2 - 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from sklearn.datasets import load_digits
 
@@ -10,6 +12,7 @@ from docendo.data.sources.part import ArrayPart, Found
 from docendo.data.stratify import hold_out
 
 
+@cache
 def digits() -> Found:
     """Read the digits, a fifth of every class set aside for the test, the same one always."""
     data = load_digits()

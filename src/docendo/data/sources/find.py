@@ -29,6 +29,13 @@ def find(settings: DataSettings) -> Found:
     path = Path(settings.name).expanduser()
     if not path.exists():
         raise _unknown(settings.name)
+    try:
+        return _at(path)
+    except OSError as error:
+        raise DocendoError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+
+
+def _at(path: Path) -> Found:
     if path.is_dir() and not any(path.glob("*.parquet")) and not any(path.glob("data/*.parquet")):
         from docendo.data.sources.folder import folder
 

@@ -1,0 +1,65 @@
+"""What many tests share: small runs, and ways to stop them."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import docendo
+from docendo.engine.progress import Losses, Silent
+
+
+class StopAt(Silent):
+    """Sends this process a signal after so many steps, counted over all phases."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGTERM) -> None:
+        self.left, self.number = step, number
+
+    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+class Said(Silent):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+SMALL: Mapping[str, Any] = {"data.train_images": 200, "checkpoint_seconds": 0}
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Callable[..., docendo.Run]:
+    """Train for two epochs of four steps on 200 digits; arguments as `docendo.train`, `set` added to."""
+
+    def run(method: Any, out: str = "run", **more: Any) -> docendo.Run:
+        sets = {**SMALL, **more.pop("set", {})}
+        progress = more.pop("progress", Silent())
+        return docendo.train(method, epochs=more.pop("epochs", 2), out=tmp_path / out, set=sets, progress=progress, **more)
+
+    return run
+
+
+def weights(folder: Path, role: str) -> dict[str, torch.Tensor]:
+    """Give all tensors of a role's file."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / f"{role}.safetensors")
+
+
+def same(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    """Say whether two sets of tensors agree bit for bit."""
+    return first.keys() == second.keys() and all(
+        torch.equal(a.view(torch.uint8) if a.ndim else a, b.view(torch.uint8) if b.ndim else b)
+        for a, b in zip(first.values(), (second[key] for key in first), strict=True)
+    )

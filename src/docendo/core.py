@@ -1,8 +1,8 @@
 """The nouns of docendo: what networks, losses, methods and the engine say to each other.
 
-A *method* is a short object whose `run` is ordinary Python: it builds networks, and hands *phases* to `train`, the one verb.
-A phase says who learns, who is frozen and, in `losses`, what is learned from whom. Who trains it, on which device, from
-which files, with how many processes, is none of its business.
+A *method* is a short object whose `run` is ordinary Python: it builds networks, and hands *phases* to `train`, the one
+verb. A phase says who learns, who is frozen and, in `losses`, what is learned from whom. Who trains it, on which
+device, from which files, with how many processes, is none of its business.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a tuple's own index() is of no use here
     view: Tensor
     progress: float
 
@@ -38,8 +38,8 @@ class Output(NamedTuple):
     Attributes:
         logits: (B, K), before any softmax.
         pooled: (B, D), what the classifier reads.
-        stages: the raw output of each stage, (B, C_i, H_i, W_i): after the activation in post-activation networks, before
-            the next BatchNorm in pre-activation ones. A tail gives only the stages that it holds.
+        stages: the raw output of each stage, (B, C_i, H_i, W_i): after the activation in post-activation networks,
+            before the next BatchNorm in pre-activation ones. A tail gives only the stages that it holds.
     """
 
     logits: Tensor
@@ -175,7 +175,7 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """Declare one setting of a method: a dataclass field that knows its meaning, range and where its default comes from.
+    """Declare one setting of a method: a dataclass field that knows its meaning, its range and its default's source.
 
     Args:
         default: the value if nobody says otherwise; a frozen dataclass may stand here too.

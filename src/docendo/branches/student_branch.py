@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,9 +20,10 @@ class StudentBranches(nn.Module):
 
     Args:
         teacher: the staged network the branches hang on; only its shapes are read.
-        student: the staged network whose tails the branches are; they start from fresh weights, the student is not touched.
-        share_tails: whether the branches use the layers of one student, as GayathriMatcha/SFT-KD-Recon does, instead of one
-            each; shared BatchNorm layers then mix the statistics of all branches.
+        student: the staged network whose tails the branches are; they start from fresh weights, the student is not
+            touched.
+        share_tails: whether the branches use the layers of one student, as GayathriMatcha/SFT-KD-Recon does, instead
+            of one each; shared BatchNorm layers then mix the statistics of all branches.
 
     Raises:
         DocendoError: if two paired stages have sides of no integer ratio.
@@ -44,7 +46,7 @@ class StudentBranches(nn.Module):
         return len(self.taps)
 
     def forward(self, stages: Sequence[Tensor]) -> tuple[Output, ...]:
-        """Give each branch's output for a teacher's stage outputs, which stay attached: gradients flow on into the teacher."""
+        """Give each branch's output for a teacher's stage outputs; these stay attached, so the teacher learns too."""
         return tuple(
             tail(adapt(stages[tap])) for tap, adapt, tail in zip(self.taps, self.transforms, self.tails, strict=True)
         )
@@ -68,21 +70,20 @@ def transform(teacher: Shape, student: Shape) -> nn.Sequential:
     Conv2d(64, 116, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
     """
     (c_t, *sides_t), (c_s, *sides_s) = teacher, student
-    down = {t // s for t, s in zip(sides_t, sides_s, strict=True) if t % s == 0}
-    up = {s // t for t, s in zip(sides_t, sides_s, strict=True) if s % t == 0}
+    ratio, *other = {Fraction(t, s) for t, s in zip(sides_t, sides_s, strict=True)}
     conv: nn.Module
-    if sides_t == sides_s:
+    if ratio == 1 and not other:
         conv = nn.Conv2d(c_t, c_s, 1)
-    elif len(down) == 1 and all(t % s == 0 for t, s in zip(sides_t, sides_s, strict=True)):
-        r = down.pop()
+    elif ratio.denominator == 1 and not other:
+        r = ratio.numerator
         kernel = max(3, 2 * (r // 2) + 1)
         conv = nn.Conv2d(c_t, c_s, kernel, stride=r, padding=kernel // 2)
-    elif len(up) == 1 and all(s % t == 0 for t, s in zip(sides_t, sides_s, strict=True)):
-        r = up.pop()
+    elif ratio.numerator == 1 and not other:
+        r = ratio.denominator
         conv = nn.ConvTranspose2d(c_t, c_s, r + 2 * (r // 2), stride=r, padding=r // 2)
     else:
         raise DocendoError(
             f"no transform from the teacher's {sides_t[0]}x{sides_t[1]} maps to the student's {sides_s[0]}x{sides_s[1]}: "
-            "the sides need one integer ratio; choose another --image-size or networks that shrink alike"
+            "sides need one integer ratio; choose another --image-size or networks that shrink alike"
         )
     return nn.Sequential(conv, nn.BatchNorm2d(c_s), nn.ReLU())

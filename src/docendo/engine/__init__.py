@@ -1,4 +1,4 @@
-"""What trains a phase: rehearsal, frozen networks, optimiser, checkpoints, memory of finished phases, and the one loop."""
+"""What trains a phase: rehearsal, frozen networks, optimiser, checkpoints, memory of phases, and the one loop."""
 
 from docendo.engine.rehearse import PhasePlan, rehearse
 from docendo.engine.settings import OptimizerSettings, ScheduleSettings, TrainSettings

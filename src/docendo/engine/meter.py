@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from docendo.core import LossTerm
+
+TOTAL = "total"
+"""How the weighted sum of the loss terms is called."""
 
 
 class LossMeter:
@@ -21,26 +25,27 @@ class LossMeter:
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.names = tuple(names)
-        self._sums = torch.zeros(len(names), dtype=torch.float64, device=device)
-        self._bad_step = torch.full((len(names),), math.inf, dtype=torch.float64, device=device)
+        self._columns = (*names, TOTAL)
+        self._sums = torch.zeros(len(self._columns), dtype=torch.float64, device=device)
+        self._bad_step = torch.full_like(self._sums, math.inf)
         self._count = 0
 
-    def add(self, terms: Sequence[LossTerm], step: int) -> None:
-        """Add the values of one batch; `step` is remembered for those that are not finite."""
-        values = torch.stack([term.value.detach() for term in terms]).to(torch.float64)
+    def add(self, terms: Sequence[LossTerm], total: Tensor, step: int) -> None:
+        """Add the values of one batch and their weighted sum; `step` is remembered for those that are not finite."""
+        values = torch.stack([*(term.value.detach() for term in terms), total.detach()]).to(torch.float64)
         at = torch.where(values.isfinite(), math.inf, float(step))
         self._bad_step = torch.minimum(self._bad_step, at)
         self._sums += values
         self._count += 1
 
     def means(self) -> dict[str, float]:
-        """Give the mean of each term so far in this epoch; waits for the device."""
-        return dict(zip(self.names, (self._sums / max(self._count, 1)).tolist(), strict=True))
+        """Give the mean of each term, and of the `TOTAL`, so far in this epoch; waits for the device."""
+        return dict(zip(self._columns, (self._sums / max(self._count, 1)).tolist(), strict=True))
 
     def first_bad(self) -> tuple[int, str] | None:
         """Give step and name of the first term that was not finite, or None; waits for the device."""
         step, place = self._bad_step.min(dim=0)
-        return None if math.isinf(step.item()) else (int(step.item()), self.names[int(place.item())])
+        return None if math.isinf(step.item()) else (int(step.item()), self._columns[int(place.item())])
 
     def state(self) -> dict[str, Any]:
         """Give what a checkpoint needs."""

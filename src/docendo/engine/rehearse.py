@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
 from docendo.engine.networks import Learners, Reads
@@ -136,7 +136,7 @@ def _plan(phase: str, term: LossTerm, learners: Learners, parts: Mapping[str, st
 def _part_of(learners: Learners, name: str) -> str:
     """Say which part of a learner a parameter belongs to: "student.stage2", "student.head", "branches.0"."""
     _, role, *path = name.split(".")
-    module = learners.roles[role]
+    module: Any = learners.roles[role]
     if isinstance(module, Staged):
         parameter = learners.get_parameter(name)
         for i, stage in enumerate(module.stages, start=1):

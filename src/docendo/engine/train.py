@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -204,7 +204,7 @@ class _Loop:
     plan: PhasePlan
     slot: Slot
     state: _State
-    module: Callable[..., Any]
+    module: Any
     stop: StopRequest
     epochs: int
     steps: int
@@ -242,10 +242,10 @@ class _Loop:
         with trainer.fabric.autocast():
             answers = answer(self.phase.frozen, self.plan.reads, batch)
         terms = self.module(batch._replace(progress=progress), answers)
-        self.state.meter.add(terms, step)
+        loss = sum(term.weight * term.value for term in terms if term.weight)
+        self.state.meter.add(terms, loss, step)
         if step % self.check_every == 0:
             self._refuse_nonfinite(epoch)
-        loss = sum(term.weight * term.value for term in terms if term.weight)
         trainer.fabric.backward(loss / together if together > 1 else loss)
         if step + 1 < first + together:
             return
@@ -303,7 +303,7 @@ class _Loop:
             roles = self.state.ema.module if self.state.ema else self.state.learners.roles
             for role, network in roles.items():
                 if isinstance(network, Staged):
-                    top1 = evaluate(network, trainer.data.val, len(trainer.data.classes)).top1
+                    top1 = evaluate(cast(nn.Module, network), trainer.data.val, len(trainer.data.classes)).top1
                     row[f"val_top1/{role}"] = top1
                     if role not in position.best or top1 > position.best[role][1]:
                         position.best[role] = [epoch + 1, top1]

@@ -1,4 +1,4 @@
-"""Losses as pure functions: the first argument learns, the second teaches and is detached inside unless the call says otherwise."""
+"""Losses as pure functions: the first argument learns, the second teaches and is detached unless the call differs."""
 
 from docendo.losses.logits import cross_entropy, kd
 

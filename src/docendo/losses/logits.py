@@ -28,7 +28,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def kd(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0, *, detach_target: bool = True
 ) -> Tensor:
-    """Knowledge distillation: KL divergence of softened outputs, summed over classes, mean over the batch, times T^2.
+    """KL divergence of softened outputs, summed over classes, mean over the batch, times T^2: knowledge distillation.
 
     KD(s <- t) = T^2 * mean_b sum_c q_c * (log q_c - log p_c),   q = softmax(t / T), p = softmax(s / T)
 
@@ -38,14 +38,14 @@ def kd(
         student_logits: (B, K), learns; half precision is computed in float32.
         teacher_logits: (B, K), teaches.
         temperature: T, above 0.
-        detach_target: whether the teacher's logits are constants. False lets the one divergence move both sides, as in a
-            teacher that is to become easy to follow.
+        detach_target: whether the teacher's logits are constants. False lets the one divergence move both sides, as
+            in a teacher that is to become easy to follow.
 
     Returns:
         A scalar, at least 0, and 0 where both say the same.
 
-    Deviations: the paper writes the soft cross-entropy, which differs by the teacher's entropy, a constant of the student.
-    Released code that averages over classes too is weaker by a factor K.
+    Deviations: the paper writes the soft cross-entropy, which differs by the teacher's entropy, a constant for the
+    student. Released code that averages over classes too is weaker by a factor K.
 
     References:
         Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2.

@@ -15,7 +15,7 @@ from docendo.methods.plain import ordinary
 
 @dataclass(frozen=True)
 class KD:
-    """Knowledge distillation (Hinton, Vinyals, Dean, arXiv 1503.02531): a student follows a frozen teacher's soft outputs.
+    """Knowledge distillation (Hinton, Vinyals, Dean, arXiv 1503.02531): a student follows a teacher's soft outputs.
 
         L = ce * CE(z_S, y) + kd * T^2 * KL(softmax(z_T / T) || softmax(z_S / T))
 

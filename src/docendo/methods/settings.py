@@ -36,8 +36,8 @@ def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
 
     Args:
         name: as in `METHODS`, case and dashes aside.
-        values: settings by key; `then` names a transfer method, `then.temperature` one of its settings. Strings are read
-            as the setting's type.
+        values: settings by key; `then` names a transfer method, `then.temperature` one of its settings. Strings are
+            read as the setting's type.
 
     Raises:
         DocendoError: an unknown name or setting, with the nearest; a value out of range, with the range.
@@ -125,9 +125,14 @@ def _range(hint: Any, bounds: Mapping[str, Any]) -> str:
     return f"{kind} {limits}".rstrip()
 
 
+_LIMITS = {"at_least": "ge", "above": "gt", "at_most": "le"}
+
+
 def _checked(where: str, value: Any, hint: Any, bounds: Mapping[str, Any]) -> Any:
-    finite = {"allow_inf_nan": False} if hint is float else {}
-    constraint = Field(ge=bounds.get("at_least"), gt=bounds.get("above"), le=bounds.get("at_most"), **finite)
+    limits: dict[str, Any] = {_LIMITS[key]: bound for key, bound in bounds.items() if key in _LIMITS}
+    if hint is float:
+        limits["allow_inf_nan"] = False
+    constraint = Field(**limits)
     try:
         return TypeAdapter(Annotated[hint, constraint]).validate_python(value)
     except ValidationError as error:

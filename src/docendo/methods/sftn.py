@@ -23,7 +23,8 @@ class SFTN:
     Copies of the student's later stages hang on the teacher's stages and train with it, so that its features become
     easy for that kind of student. Then the branches are dropped and any transfer method teaches a fresh student.
 
-        L = teacher_ce * CE(z_T, y) + 1/(N-1) sum_i [ branch_kl * T^2 * KL(softmax(z_T/T) || softmax(z_i/T)) + branch_ce * CE(z_i, y) ]
+        L = teacher_ce * CE(z_T, y)
+          + 1/(N-1) sum_i [ branch_kl * T^2 * KL(softmax(z_T/T) || softmax(z_i/T)) + branch_ce * CE(z_i, y) ]
 
     N is the number of paired stages. Features enter the branches attached: that is the method.
     Deployed: the distilled student.
@@ -54,7 +55,9 @@ class SFTN:
         above=0,
         at_most=1,
     )
-    then: Transfer = setting(KD(), "the transfer method that teaches the student", source="the paper: any; ours: KD")
+    then: Transfer = setting(  # noqa: RUF009  # a field, as every setting
+        KD(), "the transfer method that teaches the student", source="the paper: any; ours: KD"
+    )
 
     roles: ClassVar[tuple[str, ...]] = ("teacher", "student")
 

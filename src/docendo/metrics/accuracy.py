@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -67,4 +68,4 @@ def near_chance(accuracy: Accuracy, classes: int) -> bool:
     (True, False)
     """
     chance = 1 / classes
-    return accuracy.top1 <= chance + 3 * (chance * (1 - chance) / accuracy.images) ** 0.5
+    return accuracy.top1 <= chance + 3 * math.sqrt(chance * (1 - chance) / accuracy.images)

@@ -1,7 +1,7 @@
 """Complete runs: from what a user names to networks, files and results."""
 
 from docendo.recipes.apply import Prediction, evaluate, predict
-from docendo.recipes.explain import Explanation, explain
+from docendo.recipes.explanation import Explanation, explain
 from docendo.recipes.run import Run, train
 from docendo.recipes.settings import RunSettings
 

@@ -92,7 +92,7 @@ def evaluate(
     if chosen is None:
         raise DocendoError(f"{images.name} has no validation images here (validation is 0): choose --split test")
     chosen = replace(chosen, mean=loaded.mean or images.mean, std=loaded.std or images.std)
-    network = loaded.network.to(device, memory_format=torch.channels_last)
+    network = loaded.network.to(device).to(memory_format=torch.channels_last)
     accuracy = metrics.evaluate(network, chosen, spec.classes)
     return {
         "weights": str(path),
@@ -129,7 +129,7 @@ def predict(
         raise DocendoError(f"{path} does not say how its images are normalised: train or save it with docendo")
     ratio = float(loaded.extra.get("crop_ratio", 1.0))
     names = loaded.class_names or tuple(str(i) for i in range(spec.classes))
-    network = loaded.network.to(device, memory_format=torch.channels_last).eval()
+    network = loaded.network.to(device).to(memory_format=torch.channels_last).eval()
     predictions = []
     for image in images:
         pixels = prepare(read_image(image), spec.channels, spec.image_size, ratio)

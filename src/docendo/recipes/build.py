@@ -70,8 +70,8 @@ class Builder:
         if spec.channels != data.channels:
             colours = {1: "grey", 3: "RGB"}
             raise DocendoError(
-                f"{role} {path} ({spec.architecture}) reads {colours[spec.channels]} images, but those of {data.name} are "
-                f"{colours[data.channels]}: give weights for {data.name}, or only a network's name to train one"
+                f"{role} {path} ({spec.architecture}) reads {colours[spec.channels]} images, but {data.name} has "
+                f"{colours[data.channels]} ones: give weights for {data.name}, or only a network's name to train one"
             )
         if loaded.class_names is not None and loaded.class_names != data.classes:
             ours, theirs = next((a, b) for a, b in zip(data.classes, loaded.class_names, strict=True) if a != b)

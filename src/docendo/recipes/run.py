@@ -185,7 +185,7 @@ def _run(method: Any, settings: RunSettings, images: DataSet, folder: RunFolder,
 
 def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:
     classes = len(images.classes)
-    network.to(trainer.fabric.device, memory_format=torch.channels_last).eval()
+    network.to(trainer.fabric.device).to(memory_format=torch.channels_last).eval()
     test = evaluate(network, images.test, classes)
     val = evaluate(network, images.val, classes) if images.val is not None else None
     best = next((p.best[role] for p in reversed(trainer.positions.values()) if role in p.best), None)

@@ -1,0 +1,54 @@
+"""The commands, and the way in.
+
+Nothing here or in the modules of the commands imports torch before a command runs, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+
+from docendo import __version__
+from docendo.cli.apply import evaluate, predict
+from docendo.cli.demo import demo
+from docendo.cli.errors import guarded
+from docendo.cli.explain import explain
+from docendo.cli.lists import show_list
+from docendo.cli.train import train
+
+_ABOUT = """Train image networks that teach each other, and keep the one to deploy.
+
+Start with "docendo demo", "docendo list methods" or "docendo train kd --help"."""
+
+
+def make_app() -> App:
+    """Put the commands together."""
+    app = App(
+        name="docendo",
+        help=_ABOUT,
+        help_format="plaintext",
+        version=f"docendo {__version__}",
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
+    # Help of these two depends on the method, so they answer --help themselves.
+    for command in (train, explain):
+        app.command(App(name=command.__name__, default_command=command, help_flags=(), version_flags=()))
+    app.command(evaluate)
+    app.command(predict)
+    app.command(demo)
+    app.command(show_list, name="list")
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code: 0, 2 for what the user can put right, 130 or 143 if stopped.
+
+    Args:
+        argv: the words after "docendo"; by default those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: make_app()(words, exit_on_error=False, print_error=False))

@@ -1,0 +1,106 @@
+"""What `train` and `explain` are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from docendo.cli.errors import number
+from docendo.errors import DocendoError
+
+Whole = Annotated[int | None, Parameter(converter=number)]
+Real = Annotated[float | None, Parameter(converter=number)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of a run; what is None was not given."""
+
+    teacher: Annotated[str | None, Parameter(help="Network name, or weights file; without weights it is trained.")] = (
+        None
+    )
+    student: Annotated[str | None, Parameter(help="Network name, or weights file to start from.")] = None
+    data: Annotated[
+        str | None, Parameter(help="digits (default), cifar10, cifar100, a folder of class folders, or Parquet files.")
+    ] = None
+    root: Annotated[Path | None, Parameter(help="Folder of cifar10 and cifar100 (~/.cache/docendo).")] = None
+    download: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Fetch cifar10 or cifar100 if not there.")
+    ] = False
+    image_size: Annotated[Whole, Parameter(help="Side in pixels; by default the data set's own.")] = None
+    epochs: Annotated[
+        Whole, Parameter(help="Epochs of a full phase (digits 20, images up to 64 pixels 240, else 100).")
+    ] = None
+    batch_size: Annotated[Whole, Parameter(help="Images a step (64).")] = None
+    lr: Annotated[Real, Parameter(help="Learning rate (0.05).")] = None
+    seed: Annotated[Whole, Parameter(help="Seed of first weights, order and views (0).")] = None
+    out: Annotated[Path | None, Parameter(help="Run folder; by default in runs, named after what it is.")] = None
+    config: Annotated[Path | None, Parameter(help="YAML file of settings, such as another run's config.yaml.")] = None
+    sets: Annotated[
+        tuple[str, ...],
+        Parameter(name="--set", negative=(), show_default=False, help="KEY=VALUE: any further setting, repeatable."),
+    ] = ()
+    resume: Annotated[bool, Parameter(negative=(), show_default=False, help="Go on with the run in --out.")] = False
+    accelerator: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="Where to compute (auto).")] = (
+        None
+    )
+    devices: Annotated[Whole, Parameter(help="How many (1).")] = None
+    strategy: Annotated[str | None, Parameter(help="Lightning Fabric's strategy (auto).")] = None
+    precision: Annotated[str | None, Parameter(help="Number format: 16-mixed, bf16-mixed, ... (32-true).")] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """Give what was asked for as keywords of `docendo.train`."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
+        return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": pairs(self.sets)}
+
+    def flags(self) -> dict[str, Any]:
+        """Give the settings among it by dotted key, as `docendo.explain` takes them."""
+        others = ("set", "out", "config", "resume")
+        return {
+            DOTTED.get(k, k): str(v) if isinstance(v, Path) else v
+            for k, v in self.keywords().items()
+            if k not in others
+        }
+
+
+NOTHING_ASKED = RunOptions()
+
+DOTTED = {
+    "teacher": "networks.teacher",
+    "student": "networks.student",
+    "data": "data.name",
+    "root": "data.root",
+    "download": "data.download",
+    "image_size": "data.image_size",
+}
+"""The dotted keys of options, where they are not the option's name."""
+
+
+def own_options() -> set[str]:
+    """Give the dotted keys of the settings that have an option of their own."""
+    return {DOTTED.get(f.name, f.name) for f in fields(RunOptions)}
+
+
+def pairs(sets: Iterable[str]) -> dict[str, str]:
+    """Take KEY=VALUE apart.
+
+    >>> pairs(["branch_kl=2", "then.temperature=2"])
+    {'branch_kl': '2', 'then.temperature': '2'}
+
+    Raises:
+        DocendoError: if there is no "=", or a key twice.
+    """
+    found: dict[str, str] = {}
+    for pair in sets:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise DocendoError(f'--set is "{pair}", but must be KEY=VALUE, such as --set optimizer.momentum=0.95')
+        if key.strip() in found:
+            raise DocendoError(f"--set {key.strip()} is given twice: give it once")
+        found[key.strip()] = value.strip()
+    return found

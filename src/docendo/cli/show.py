@@ -1,0 +1,85 @@
+"""Numbers and tables as people read them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def console() -> Console:
+    """Give the console of standard output: text as it is, wide enough for tables where there is no terminal."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(width=wide, markup=False, emoji=False, highlight=False)
+
+
+def is_live() -> bool:
+    """Say whether standard output is a terminal on which lines can be redrawn."""
+    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
+    """Make a table without vertical lines; columns of numbers are aligned to the right."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+    return made
+
+
+def summary(thing: Any) -> str:
+    """Give the first paragraph of a docstring on one line.
+
+    >>> summary(summary)
+    'Give the first paragraph of a docstring on one line.'
+    """
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+
+
+def print_json(value: Any) -> None:
+    """Write a value for machines."""
+    print(json.dumps(value, indent=2))
+
+
+def count(number: int) -> str:
+    """Write a whole number.
+
+    >>> count(272186)
+    '272,186'
+    """
+    return f"{number:,}"
+
+
+def amount(number: int) -> str:
+    """Write a large number to three digits.
+
+    >>> amount(763520), amount(40_800_000), amount(1_820_000_000)
+    ('0.76 M', '40.8 M', '1.82 G')
+    """
+    value, unit = (number / 1e9, "G") if number >= 999_500_000 else (number / 1e6, "M")
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+
+
+def percent(fraction: float | None) -> str:
+    """Write an accuracy.
+
+    >>> percent(0.97214), percent(None)
+    ('97.21%', '-')
+    """
+    return "-" if fraction is None else f"{fraction:.2%}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time.
+
+    >>> duration(7), duration(754), duration(7384)
+    ('0:07', '12:34', '2:03:04')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,92 @@
+"""`docendo train`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from docendo.cli.method_help import show_method_help
+from docendo.cli.options import NOTHING_ASKED, RunOptions
+from docendo.cli.show import amount, console, count, is_live, percent, table
+from docendo.errors import DocendoError
+
+if TYPE_CHECKING:
+    from docendo.engine.progress import Progress
+    from docendo.recipes import Run
+
+Method = Annotated[str | None, Parameter(name="METHOD", show=False)]
+Help = Annotated[
+    bool,
+    Parameter(
+        name=("--help", "-h"), negative=(), show_default=False, help="Show this page; after a METHOD, its settings too."
+    ),
+]
+
+
+def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help: Help = False) -> None:
+    """Train networks that teach each other, and keep the one to deploy."""
+    if help:
+        show_method_help("train", train, method)
+        return
+    name = method_named("train", method)
+    import docendo
+
+    shown = console()
+    with progress_on(shown) as progress:
+        run = docendo.train(name, **options.keywords(), progress=progress)
+    shown.print()
+    shown.print(results_table(run))
+    shown.print()
+    folder = shlex.quote(str(run.folder))
+    shown.print(f"The network to deploy: {run.folder / run.results['networks'][run.results['deployed']]['weights']}")
+    shown.print("What next:", f"  docendo evaluate {folder}", f"  docendo predict {folder} IMAGE", sep="\n")
+
+
+def method_named(command: str, method: str | None) -> str:
+    """Insist on a method."""
+    if method is None:
+        from docendo.methods import METHODS
+
+        raise DocendoError(f"{command} needs a METHOD: {', '.join(METHODS)}; such as: docendo {command} kd")
+    return method
+
+
+@contextmanager
+def progress_on(shown: Console) -> Iterator[Progress]:
+    """Give live progress on a terminal and plain lines elsewhere."""
+    if is_live():
+        from docendo.cli.live import Live
+
+        with Live(shown) as live:
+            yield live
+    else:
+        from docendo.engine.progress import Lines
+
+        yield Lines(sys.stdout)
+
+
+def results_table(run: Run) -> Table:
+    """Show what became of each network: a column for each, the deployed one first."""
+    networks = run.results["networks"]
+    deployed = run.results["deployed"]
+    made = table("", *(f"{role} (deploy this)" if role == deployed else role for role in networks))
+    best = {role: (a.get("best_val_top1"), a["best_val_epoch"]) for role, a in networks.items()}
+    made.add_row("network", *(run.networks[role].spec.architecture for role in networks))
+    made.add_row("test top-1", *(percent(a["test_top1"]) for a in networks.values()), style="bold")
+    made.add_row("test top-5", *(percent(a["test_top5"]) for a in networks.values()))
+    made.add_row("validation top-1", *(percent(a["val_top1"]) for a in networks.values()))
+    made.add_row(
+        "best validation",
+        *(f"{percent(top1)} at epoch {epoch}" if epoch else "-" for top1, epoch in best.values()),
+    )
+    made.add_row("parameters", *(count(a["parameters"]) for a in networks.values()))
+    made.add_row("MACs an image", *(amount(a["macs"]) for a in networks.values()))
+    made.add_row("file", *(a["weights"] for a in networks.values()))
+    return made

@@ -12,6 +12,9 @@ import torch
 import docendo
 from docendo.engine.progress import Losses, Silent
 
+# One thread: the tests are tiny, and machines that run them are often busy.
+torch.set_num_threads(1)
+
 
 class StopAt(Silent):
     """Sends this process a signal after so many steps, counted over all phases."""
@@ -45,7 +48,9 @@ def small_run(tmp_path: Path) -> Callable[..., docendo.Run]:
     def run(method: Any, out: str = "run", **more: Any) -> docendo.Run:
         sets = {**SMALL, **more.pop("set", {})}
         progress = more.pop("progress", Silent())
-        return docendo.train(method, epochs=more.pop("epochs", 2), out=tmp_path / out, set=sets, progress=progress, **more)
+        return docendo.train(
+            method, epochs=more.pop("epochs", 2), out=tmp_path / out, set=sets, progress=progress, **more
+        )
 
     return run
 

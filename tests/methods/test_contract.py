@@ -51,7 +51,9 @@ def test_stopped_and_resumed_is_straight_through(method: str, step: int, small_r
     for role in straight.networks:
         assert same(weights(straight.folder, role), weights(resumed.folder, role))
     for about in ("test_top1", "val_top1", "best_val_epoch"):
-        assert all(straight.results["networks"][r][about] == resumed.results["networks"][r][about] for r in run_roles(straight))
+        assert all(
+            straight.results["networks"][r][about] == resumed.results["networks"][r][about] for r in run_roles(straight)
+        )
 
 
 def run_roles(run: docendo.Run) -> list[str]:

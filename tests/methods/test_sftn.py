@@ -87,7 +87,7 @@ def test_a_trained_start_takes_a_fraction_of_the_epochs(small_run: SmallRun, tmp
     teacher = small_run("plain", "plain", teacher="resnet8", set={"role": "teacher"}).folder / "teacher.safetensors"
     tuned = docendo.explain(SFTN(start="trained"), {"networks.teacher": str(teacher), "data.train_images": 200})
     assert [p.name for p in tuned.phases] == ["friendly teacher", "student"]
-    with pytest.raises(DocendoError, match="trains its teacher from scratch, but weights were given .* start=trained"):
+    with pytest.raises(DocendoError, match=r"trains its teacher from scratch, but weights were given .* start=trained"):
         small_run("sftn", "scratch", teacher=teacher)
 
 
@@ -99,4 +99,6 @@ def test_then_teaches_with_its_own_settings(small_run: SmallRun) -> None:
 def test_the_friendly_teacher_is_measured_before_it_teaches(small_run: SmallRun) -> None:
     said = Said()
     small_run("sftn", progress=said)
-    assert any(line.startswith("teacher (frozen): ") and "of 143 validation images right" in line for line in said.lines)
+    assert any(
+        line.startswith("teacher (frozen): ") and "of 143 validation images right" in line for line in said.lines
+    )

@@ -87,6 +87,8 @@ class Trainer:
 
     def __call__(self, phase: Phase) -> Mapping[str, nn.Module]:
         """Train the phase, or take its result from an earlier attempt at this run."""
+        for module in (*phase.learners.values(), *phase.frozen.values()):
+            self._place(module)
         made_from = fingerprint(phase, self.settings, self.data.fingerprint, self.seed)
         slot = Slot(self.folder / "checkpoints", len(self.positions) + 1, phase.name, made_from)
         done = slot.load_result()
@@ -97,7 +99,6 @@ class Trainer:
             position = Position(**done["position"])
             for role, module in phase.learners.items():
                 module.load_state_dict(done["learners"][role])
-                module.to(self.fabric.device)
             self.progress.say(f"{phase.name}: already trained in this run, {position.epoch} epochs")
         self.positions[phase.name] = position
         self.records.keep(position.rows)
@@ -105,8 +106,6 @@ class Trainer:
 
     def _train(self, phase: Phase, slot: Slot) -> Position:
         settings, train = self.settings, self.data.train
-        for module in (*phase.learners.values(), *phase.frozen.values()):
-            self._place(module)
         freeze(phase.frozen, phase.frozen_statistics)
         self._show_teachers(phase)
         plan = rehearse(phase, self._convert(_first_images(self.data)))
@@ -236,8 +235,8 @@ class _Loop:
     def _step(self, epoch: int, step: int, batch: Batch) -> None:
         """Learn from one batch; the optimiser steps when the gradients of `accumulate` batches are there."""
         trainer, settings, optimizer = self.trainer, self.trainer.settings, self.state.optimizer
-        progress = self._progress(epoch, step)
         first = step - step % settings.accumulate
+        progress = self._progress(epoch, first)
         together = min(settings.accumulate, self.steps - first)
         with trainer.fabric.autocast():
             answers = answer(self.phase.frozen, self.plan.reads, batch)

@@ -12,8 +12,7 @@ import torch
 
 import docendo.data
 from docendo import metrics
-from docendo.data import DataSettings
-from docendo.data.images import normalise, prepare, read_image
+from docendo.data import DataSettings, image_at, normalise, prepare
 from docendo.errors import DocendoError, nearest
 from docendo.networks.weights import LoadedWeights, read
 from docendo.recipes.settings import data_of
@@ -81,7 +80,11 @@ def evaluate(
     """
     path = weights_of(source, role)
     loaded = read(path)
-    images = docendo.data.load(_data_settings(Path(source), loaded, data, root)).to(device)
+    settings = _data_settings(Path(source), loaded, data, root)
+    if loaded.mean is not None and loaded.std is not None:
+        # Nothing is computed over the training images, so none of them need be decoded.
+        settings = settings.model_copy(update={"memory": "stream"})
+    images = docendo.data.load(settings).to(device)
     spec = loaded.network.spec
     if spec.classes != len(images.classes) or spec.channels != images.channels:
         raise DocendoError(
@@ -132,7 +135,7 @@ def predict(
     network = loaded.network.to(device).to(memory_format=torch.channels_last).eval()
     predictions = []
     for image in images:
-        pixels = prepare(read_image(image), spec.channels, spec.image_size, ratio)
+        pixels = prepare(image_at(image), spec.channels, spec.image_size, ratio)
         with torch.no_grad():
             logits = network(normalise(pixels[None].to(device), mean, std)).logits
         best = logits[0].softmax(dim=0).topk(min(top, spec.classes))

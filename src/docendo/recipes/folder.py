@@ -58,6 +58,40 @@ def command_of(settings: RunSettings, method: Any, out: Path) -> str:
     return shlex.join([*words, "--out", str(out)])
 
 
+def check_folder(path: Path, settings: RunSettings, *, resume: bool) -> None:
+    """Make sure that a run may use a folder; changes nothing.
+
+    Args:
+        path: the folder, which need not be there yet.
+        settings: the run's settings.
+        resume: whether a run of the same settings may go on in it.
+
+    Raises:
+        DocendoError: if the folder holds something else, another run, or this run and `resume` is not asked for.
+    """
+    config = path / "config.yaml"
+    if path.exists() and not path.is_dir():
+        raise DocendoError(f"{path} is a file: choose another --out")
+    if not config.exists():
+        if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
+            raise DocendoError(f"{path} holds files but no run of docendo: choose an empty or new folder as --out")
+        return
+    try:
+        then = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise DocendoError(f"{config} cannot be read ({error}): choose another --out") from error
+    now = settings.model_dump(mode="json")
+    differences = [
+        f"{k} is {_at(then, k)} there, {_at(now, k)} here" for k in _flat(now) if _at(then, k) != _at(now, k)
+    ]
+    if differences:
+        more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise DocendoError(f"{path} belongs to another run ({'; '.join(differences[:3])}{more}): choose another --out")
+    if not resume:
+        state = "finished" if (path / "results.json").exists() else "begun"
+        raise DocendoError(f"{path} already holds this run, {state}: add --resume to go on, or choose another --out")
+
+
 class RunFolder:
     """A folder that belongs to one run, locked while it is open.
 
@@ -67,20 +101,18 @@ class RunFolder:
         resume: whether a run of the same settings may go on in it.
 
     Raises:
-        DocendoError: if the folder holds something else, another run, or this run and `resume` is not asked for, or if
-            another process works in it. Nothing in the folder is changed then.
+        DocendoError: as `check_folder`, or if another process works in the folder.
     """
 
     def __init__(self, path: Path, settings: RunSettings, *, resume: bool) -> None:
-        self.path, self._settings = path, settings
-        self._check(resume)
+        self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = self._locked()
         except OSError as error:
             raise DocendoError(f"cannot write in {path}: {error.strerror or error}; choose another --out") from error
         try:
-            self._check(resume)
+            check_folder(path, settings, resume=resume)
             if not (path / "config.yaml").exists():
                 text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
                 write_atomically(path / "config.yaml", text.encode())
@@ -101,33 +133,6 @@ class RunFolder:
     def close(self) -> None:
         """Let others work here."""
         self._lock.close()
-
-    def _check(self, resume: bool) -> None:
-        path, config = self.path, self.path / "config.yaml"
-        if path.exists() and not path.is_dir():
-            raise DocendoError(f"{path} is a file: choose another --out")
-        if not config.exists():
-            if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
-                raise DocendoError(f"{path} holds files but no run of docendo: choose an empty or new folder as --out")
-            return
-        try:
-            then = yaml.safe_load(config.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise DocendoError(f"{config} cannot be read ({error}): choose another --out") from error
-        now = self._settings.model_dump(mode="json")
-        differences = [
-            f"{k} is {_at(then, k)} there, {_at(now, k)} here" for k in _flat(now) if _at(then, k) != _at(now, k)
-        ]
-        if differences:
-            more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
-            raise DocendoError(
-                f"{path} belongs to another run ({'; '.join(differences[:3])}{more}): choose another --out"
-            )
-        if not resume:
-            state = "finished" if (path / "results.json").exists() else "begun"
-            raise DocendoError(
-                f"{path} already holds this run, {state}: add --resume to go on, or choose another --out"
-            )
 
     def _locked(self) -> TextIO:
         lock = (self.path / ".lock").open("w")

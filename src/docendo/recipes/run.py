@@ -23,7 +23,7 @@ from docendo.errors import DocendoError
 from docendo.metrics import evaluate
 from docendo.networks import StagedNetwork, load, macs, parameters, save
 from docendo.recipes.build import Builder, default_networks
-from docendo.recipes.folder import RunFolder, command_of, default_folder
+from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
 from docendo.recipes.settings import Request, RunSettings
 
 
@@ -119,7 +119,11 @@ def train(
     request = Request(method, flags, set, config)
     images = docendo.data.load(request.data)
     settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
-    folder = RunFolder(Path(out) if out is not None else default_folder(settings), settings, resume=resume)
+    path = Path(out) if out is not None else default_folder(settings)
+    check_folder(path, settings, resume=resume)
+    with seeded(settings):  # before the folder is claimed, so that a mistake found here leaves nothing behind
+        request.method.run(_rehearsal(images), Builder(settings.networks, images, settings.seed))
+    folder = RunFolder(path, settings, resume=resume)
     try:
         with (folder.path / "log.txt").open("a", encoding="utf-8") as log:
             shown = Both(progress or Lines(sys.stdout), Lines(log))
@@ -147,8 +151,6 @@ def _run(method: Any, settings: RunSettings, images: DataSet, folder: RunFolder,
     )
     for note in images.notes:
         progress.say(note)
-    with seeded(settings):
-        method.run(_rehearsal(images), Builder(settings.networks, images, settings.seed))
     images = images.to(fabric.device)
     trainer = Trainer(fabric, images, settings, settings.seed, folder.path, progress, f"{command} --resume")
     with seeded(settings):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from docendo.data import DataSettings, load
+from docendo.data import DataSettings, image_at, load
 from docendo.errors import DocendoError
 
 NAMES = ["cat", "dog"]
@@ -177,3 +177,22 @@ def test_streamed_rows_are_those_in_memory(make_parquet, tmp_path):
     ]
     torch.testing.assert_close(*pictures)
     assert stream.mean == (0.485, 0.456, 0.406)
+
+
+def test_a_single_row_is_named_behind_a_hash(make_parquet, make_image, encode, tmp_path):
+    images = [make_image(i) for i in range(11)]
+    path = make_parquet("a.parquet", [0] * 11, images=[encode(image) for image in images], row_group=3)
+    for row in (0, 2, 3, 10):
+        assert np.array_equal(image_at(f"{path}#{row}"), images[row])
+    for name, message in (
+        (f"{path}#11", f"^{path} has 11 rows, counted from 0, and none numbered 11$"),
+        (f"{path}", f"^{path} names no image: give a row of the file after #, such as {path}#0$"),
+        (f"{tmp_path}/b.parquet#0", f"^there is no {tmp_path}/b.parquet$"),
+        (f"{path}#x", f"^cannot read {path}#x: No such file or directory$"),
+    ):
+        with pytest.raises(DocendoError, match=message):
+            image_at(name)
+    images[4].save(tmp_path / "b.png")
+    (tmp_path / "b.png").rename(tmp_path / "a.parquet#4")
+    path.unlink()
+    assert np.array_equal(image_at(f"{path}#4"), images[4])

@@ -5,6 +5,7 @@ from docendo.data.images import normalise, prepare, read_image
 from docendo.data.loading import load
 from docendo.data.seeds import generator, seed_for
 from docendo.data.settings import DataSettings
+from docendo.data.sources.find import image_at
 from docendo.data.split import EpochTable, Split
 from docendo.data.views import Augmentation, NoAugmentation, ResizedCrop, Shift
 
@@ -18,6 +19,7 @@ __all__ = [
     "Shift",
     "Split",
     "generator",
+    "image_at",
     "load",
     "normalise",
     "prepare",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
+from docendo.data.images import read_image
 from docendo.data.settings import DataSettings
 from docendo.data.sources.part import Found
 from docendo.errors import DocendoError, nearest
@@ -40,13 +46,37 @@ def _at(path: Path) -> Found:
         from docendo.data.sources.folder import folder
 
         return folder(path)
-    try:
+    with _pyarrow_for(path):
         from docendo.data.sources.parquet import parquet
+    return parquet(path)
+
+
+def image_at(name: str | Path) -> Image.Image:
+    """Decode the image in a file, or in a row of a Parquet file: "FILE.parquet#ROW", rows counted from 0.
+
+    Raises:
+        DocendoError: there is none, or it cannot be read.
+    """
+    path = Path(name).expanduser()
+    row = re.fullmatch(r"(.+\.parquet)(?:#(\d*))?", str(path))
+    if row is None or (path.exists() and row[2] is not None):
+        return read_image(path)
+    if not row[2]:
+        raise DocendoError(f"{name} names no image: give a row of the file after #, such as {row[1]}#0")
+    path = Path(row[1])
+    with _pyarrow_for(path):
+        from docendo.data.sources.parquet import image_in_row
+    return image_in_row(path, int(row[2]))
+
+
+@contextmanager
+def _pyarrow_for(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "pyarrow":
             raise
         raise DocendoError(f'{path}: to read Parquet files, pip install "docendo[parquet]"') from error
-    return parquet(path)
 
 
 def _unknown(name: str) -> DocendoError:

@@ -31,6 +31,10 @@ _LABEL_COLUMNS = ("label", "fine_label")
 _BLOCK = 1024
 
 
+def _bytes_of(column: Any) -> Any:
+    return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+
+
 @dataclass(frozen=True)
 class _File:
     path: Path
@@ -42,8 +46,7 @@ class _File:
         """Give the encoded images as Arrow arrays, reading one row group after the other."""
         with _reading(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=size, columns=[self.column], use_threads=False):
-                column = batch.column(0)
-                yield pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+                yield _bytes_of(batch.column(0))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,10 +71,7 @@ class ParquetPart:
 
     def read(self, row: int) -> Image.Image:
         """Decode one image; see `Part`."""
-        encoded = self._encoded[row].as_py()
-        if encoded is None:
-            raise DocendoError(f"cannot read {self.where(row)}: there is no image")
-        return read_image(encoded, self.where(row))
+        return _decoded(self._encoded[row].as_py(), self.where(row))
 
     def examples(self, count: int) -> list[Image.Image]:
         """Decode the first images; see `Part`."""
@@ -137,6 +137,30 @@ def parquet(path: Path) -> Found:
     )
 
 
+def image_in_row(path: Path, row: int) -> Image.Image:
+    """Decode one image of a Parquet file, reading no more than its row group.
+
+    Raises:
+        DocendoError: there is no such file or row, or it cannot be read.
+    """
+    with _reading(path), pq.ParquetFile(path) as file:
+        column = _image_column(path, file.schema_arrow)
+        if row >= file.metadata.num_rows:
+            raise DocendoError(f"{path} has {file.metadata.num_rows} rows, counted from 0, and none numbered {row}")
+        group, first = 0, 0
+        while row >= (after := first + file.metadata.row_group(group).num_rows):
+            group, first = group + 1, after
+        values = _bytes_of(file.read_row_group(group, columns=[column], use_threads=False).column(0))
+        encoded = values[row - first].as_py()
+    return _decoded(encoded, f"{path} row {row}")
+
+
+def _decoded(encoded: bytes | None, where: str) -> Image.Image:
+    if encoded is None:
+        raise DocendoError(f"cannot read {where}: there is no image")
+    return read_image(encoded, where)
+
+
 def _sorted_out(paths: list[Path]) -> tuple[dict[PartName, list[Path]], list[Path]]:
     by_part: dict[PartName, list[Path]] = {}
     others = []
@@ -153,6 +177,8 @@ def _sorted_out(paths: list[Path]) -> tuple[dict[PartName, list[Path]], list[Pat
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as error:
+        raise DocendoError(f"there is no {path}") from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DocendoError(f"{path} is not a Parquet file, or a damaged one: {reason}") from error
@@ -161,12 +187,9 @@ def _reading(path: Path) -> Iterator[None]:
 def _open(path: Path) -> _File:
     with _reading(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        image = _column(path, schema.names, _IMAGE_COLUMNS)
+        image = _image_column(path, schema)
         label = _column(path, schema.names, _LABEL_COLUMNS)
-        kind, label_kind = schema.field(image).type, schema.field(label).type
-        whole = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-        if not whole and not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            raise DocendoError(f"{path}: column {image} holds {kind}, but image files as {{bytes, path}} are needed")
+        label_kind = schema.field(label).type
         if not pa.types.is_integer(label_kind):
             raise DocendoError(f"{path}: column {label} holds {label_kind}, but whole numbers are needed")
         column = file.read(columns=[label], use_threads=False).column(0)
@@ -174,7 +197,17 @@ def _open(path: Path) -> _File:
             row = column.is_null().index(True).as_py()
             raise DocendoError(f"{path} row {row} has no {label} (and {column.null_count - 1} more)")
         labels = np.array(column.cast(pa.int64()))
-        return _File(path, f"{image}.bytes" if whole else image, labels, _names(schema.metadata, label))
+        return _File(path, image, labels, _names(schema.metadata, label))
+
+
+def _image_column(path: Path, schema: Any) -> str:
+    name = _column(path, schema.names, _IMAGE_COLUMNS)
+    kind = schema.field(name).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return f"{name}.bytes"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return name
+    raise DocendoError(f"{path}: column {name} holds {kind}, but image files as {{bytes, path}} are needed")
 
 
 def _column(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:

@@ -214,8 +214,8 @@ def test_unknown_architecture_of_a_plain_file(tmp_path: Path) -> None:
     )
     torch.save({"a": torch.zeros(3)}, path)
     message = (
-        f"{path}: no network in the catalog has exactly its 1 tensors; nearest is resnet8, but missing bn1.bias, "
-        "bn1.num_batches_tracked, bn1.running_mean and 53 more; left over a"
+        f"{path}: no network in the catalog has exactly its 1 tensors; nearest is vgg8, but missing block0.0.bias, "
+        "block0.0.weight, block0.1.bias and 34 more; left over a"
     )
     _refused(lambda: load(path), message)
 

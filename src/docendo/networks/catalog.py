@@ -11,8 +11,15 @@ from docendo.errors import DocendoError, nearest
 from docendo.networks.staged import NetworkSpec, StagedNetwork
 from docendo.networks.timm_resnet import FAMILY as TIMM_RESNETS
 from docendo.networks.timm_resnet import TimmResNet
+from docendo.networks.zoo.densenet import DenseNet
+from docendo.networks.zoo.four_stage_resnet import DEPTHS, FourStageResNet
+from docendo.networks.zoo.mobilenet import MobileNetV2
 from docendo.networks.zoo.resnet import FAMILY as RESNETS
 from docendo.networks.zoo.resnet import ResNet
+from docendo.networks.zoo.se_resnet import SEResNet
+from docendo.networks.zoo.shufflenet import ShuffleNetV1, ShuffleNetV2
+from docendo.networks.zoo.vgg import FAMILY as VGGS
+from docendo.networks.zoo.vgg import VGG
 from docendo.networks.zoo.wide_resnet import WideResNet
 
 Factory = Callable[[NetworkSpec], StagedNetwork]
@@ -20,11 +27,28 @@ Factory = Callable[[NetworkSpec], StagedNetwork]
 _TABLE: dict[str, Factory] = {}
 _TABLE.update({name: functools.partial(ResNet, blocks=n, widths=widths) for name, (n, widths) in RESNETS.items()})
 _TABLE.update({f"wrn_{d}_{k}": functools.partial(WideResNet, depth=d, factor=k) for d in (16, 40) for k in (1, 2)})
+_TABLE.update({name: functools.partial(VGG, convolutions=convolutions) for name, convolutions in VGGS.items()})
+_TABLE.update({"MobileNetV2": MobileNetV2, "ShuffleV1": ShuffleNetV1, "ShuffleV2": ShuffleNetV2})
+_TABLE.update({f"ResNet{d}": functools.partial(FourStageResNet, depth=d, aggregated=False) for d in DEPTHS})
+_TABLE.update({f"ResNeXt{d}": functools.partial(FourStageResNet, depth=d, aggregated=True) for d in DEPTHS})
+_TABLE.update({f"SEResNet{d}": functools.partial(SEResNet, depth=d) for d in DEPTHS})
+_TABLE["densenet_bc_100_12"] = functools.partial(DenseNet, depth=100, growth=12)
 _TABLE.update(dict.fromkeys(TIMM_RESNETS, TimmResNet))
 
 _REGISTERED: set[str] = set()
 
 _WIDE = re.compile(r"(?:wrn|wide[-_]?resnet)[-_](\d+)[-_](\d+)", re.IGNORECASE)
+
+# torchvision's mobilenet_v2 is another network, as are timm's resnet18 and seresnet18: case stays as it is there.
+_SPELLINGS = (
+    (r"(resnet|ResNet|ResNeXt)[-_](\d+(?:x4)?)", r"\1\2"),
+    (r"SE[-_]?ResNet[-_]?(\d+)", r"SEResNet\1"),
+    (r"(?i:vgg)[-_]?(\d+)", r"vgg\1"),
+    (r"(?i:mobilenet-?v2)|mobile_half", "MobileNetV2"),
+    (r"(?i:shuffle(?:net)?[-_]?v)([12])", r"ShuffleV\1"),
+    (r"(?i:densenet[-_]?(?:bc)?)[-_]100[-_]12", "densenet_bc_100_12"),
+)
+"""Other usual spellings, and what the catalog makes of them."""
 
 
 def create(
@@ -123,8 +147,8 @@ def _resolve(name: str) -> str | None:
     if wide := _WIDE.fullmatch(name):
         depth, factor = int(wide[1]), int(wide[2])
         return f"wrn_{depth}_{factor}" if depth >= 10 and depth % 6 == 4 and factor >= 1 else None
-    plain = re.sub(r"^resnet[-_]", "resnet", name)
-    return plain if plain in _TABLE else None
+    matches = ((re.fullmatch(pattern, name), plain) for pattern, plain in _SPELLINGS)
+    return next((known for found, plain in matches if found and (known := found.expand(plain)) in _TABLE), None)
 
 
 def _factory(architecture: str) -> Factory:

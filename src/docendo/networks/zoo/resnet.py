@@ -90,12 +90,15 @@ class ResNet(StagedNetwork):
 def initialise(network: nn.Module) -> None:
     """Draw convolutions from a normal of deviation sqrt(2 / (k * k * outputs)) and set BatchNorm to scale 1, shift 0.
 
-    The fan-out rule of He et al., "Delving Deep into Rectifiers", ICCV 2015; linear layers keep PyTorch's own start.
+    The fan-out rule of He et al., "Delving Deep into Rectifiers", ICCV 2015; biases of convolutions start at 0, linear
+    layers keep PyTorch's own start.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             height, width = module.kernel_size
             nn.init.normal_(module.weight, 0.0, math.sqrt(2 / (height * width * module.out_channels)))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

@@ -149,7 +149,8 @@ def _contents(path: Path) -> tuple[Tensors, dict[str, Any] | None]:
             start = file.read(9)
     except OSError as error:
         raise DocendoError(f"cannot read the weights file {path}: {error.strerror or error}") from error
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    # The length that begins a .safetensors file may look like a pickle's first byte.
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         return _state_dict(path, _unpickled(path)), None
     if start[8:] != b"{":
         raise DocendoError(

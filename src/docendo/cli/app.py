@@ -16,6 +16,7 @@ from docendo.cli.demo import demo
 from docendo.cli.errors import guarded
 from docendo.cli.explain import explain
 from docendo.cli.lists import show_list
+from docendo.cli.show import Output
 from docendo.cli.train import train
 
 _ABOUT = """Train image networks that teach each other, and keep the one to deploy.
@@ -51,4 +52,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after "docendo"; by default those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: make_app()(words, exit_on_error=False, print_error=False))
+    return guarded(lambda: make_app()(words, console=Output(), exit_on_error=False, print_error=False))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from docendo.cli.errors import number
-from docendo.cli.show import console, count, percent, print_json
+from docendo.cli.show import Output, count, percent, print_json
 
 Source = Annotated[Path, Parameter(name="WEIGHTS|RUN", help="A weights file, or the folder of a finished run.")]
 Role = Annotated[str | None, Parameter(help="Which network of a run; by default the one to deploy.")]
@@ -33,7 +33,7 @@ def evaluate(
         print_json(found)
         return
     which = {"test": "test", "val": "validation", "train": "training"}[split]
-    shown = console()
+    shown = Output()
     shown.print(f"{found['weights']} on {count(found['images'])} {which} images of {found['data']}", soft_wrap=True)
     shown.print(f"  top-1  {percent(found['top1'])}")
     shown.print(f"  top-5  {percent(found['top5'])}")
@@ -60,7 +60,7 @@ def predict(
             [{"image": p.image, "classes": [{"name": name, "probability": q} for name, q in p.classes]} for p in found]
         )
         return
-    shown = console()
+    shown = Output()
     width = max(len(name) for p in found for name, _ in p.classes)
     for prediction in found:
         shown.print(prediction.image, soft_wrap=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from docendo.cli.errors import number
-from docendo.cli.show import amount, console, count, duration, is_live, table
+from docendo.cli.show import Output, amount, count, duration, is_live, table
 from docendo.errors import DocendoError
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ METHODS = ("plain", "kd", "sftn")
 def demo(
     *,
     seeds: Annotated[str, Parameter(help="Seeds, with commas between.")] = "0,1,2",
-    epochs: Annotated[int, Parameter(converter=number, help="Epochs of each phase.")] = 10,
+    epochs: Annotated[int, Parameter(converter=number, help="Epochs of each phase.")] = 15,
     out: Annotated[Path, Parameter(help="Folder for the runs; finished ones in it are reused.")] = Path("runs/demo"),
 ) -> None:
     """Compare plain training, kd and sftn on real handwritten digits, in about a minute."""
     chosen = seeds_of(seeds)
     import docendo
 
-    shown = console()
+    shown = Output()
     shown.print(
         f"{', '.join(METHODS)} on handwritten digits, {epochs} epochs a phase, seeds {', '.join(map(str, chosen))}: "
         "a small student is deployed; kd and sftn also train a larger teacher for it."
@@ -57,7 +57,7 @@ def demo(
     shown.print()
     shown.print(demo_table(runs))
     shown.print()
-    shown.print(how_to_read(len(chosen), test_images()))
+    shown.print(how_to_read(len(chosen), images_of_test()))
     shown.print(f"Weights, metrics, logs and settings of each run are in {out}/METHOD-seedN.", soft_wrap=True)
     shown.print(f"Try: docendo evaluate {out / f'{METHODS[-1]}-seed{chosen[0]}'}", soft_wrap=True)
 
@@ -92,7 +92,13 @@ def short_progress_on(shown: Console) -> Iterator[Progress]:
 def demo_table(runs: dict[str, list[Run]]) -> Table:
     """Show mean and spread over seeds for each network that was trained."""
     made = table(
-        "method", "network", "test top-1", "parameters", "MACs", "time", numbers=("parameters", "MACs", "time")
+        "method",
+        "network",
+        "test top-1",
+        "parameters",
+        "MACs",
+        "time",
+        numbers=("test top-1", "parameters", "MACs", "time"),
     )
     for method, of_method in runs.items():
         first = of_method[0]
@@ -123,14 +129,15 @@ def spread(fractions: list[float]) -> str:
 
 def how_to_read(seeds: int, images: int) -> str:
     """Say what the table can and cannot show."""
-    what = "mean ± standard deviation over seeds" if seeds > 1 else "one seed, so nothing is known of the spread"
+    what = "mean ± standard deviation over seeds" if seeds > 1 else "of one seed, so nothing is known of the spread"
     return (
-        f"test top-1: {what}; time: a run's training, teacher included. The {images} test digits are few and easy, one "
-        f"of them is {100 / images:.2f} points: differences within the spread, or of a few images, rank no method."
+        f"test top-1: {what}; time: of a run, its teacher's training included. Read with care: there are {images} test "
+        f"digits, all easy, and one of them is {100 / images:.2f} points. A difference within the spread, or of a few "
+        "images, does not say which method is better."
     )
 
 
-def test_images() -> int:
+def images_of_test() -> int:
     """Count the images that the accuracies are measured on."""
     from docendo import data
 

@@ -34,10 +34,10 @@ def guarded(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return _say("stopped by Ctrl-C", 128 + signal.SIGINT)
     except BrokenPipeError:
-        _drop_output()
+        _finish_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        _drop_output()
+        _finish_output()
         return _say(_of_the_system(error), WRONG)
     return 0
 
@@ -47,8 +47,9 @@ def sentence(error: CycloptsError) -> str:
     command = " ".join(error.command_chain or ("docendo",))
     match error:
         case UnknownCommandError(unused_tokens=[word, *_]):
-            known = [name for name in (error.app or ()) if not name.startswith("-")]
-            return f'unknown command "{word}"; {nearest(word, known)}'
+            dashed = word.startswith("-")
+            known = [name for name in (error.app or ()) if name.startswith("-") == dashed]
+            return f'unknown {"option" if dashed else "command"} "{word}"; {nearest(word, known)}'
         case UnknownOptionError():
             word = error.token.keyword or error.token.value
             names = [name for a in error.argument_collection for name in a.names if name.startswith("--")]
@@ -62,7 +63,7 @@ def sentence(error: CycloptsError) -> str:
         case RepeatArgumentError():
             return f"{error.token.keyword} is given twice: give it once"
         case CoercionError(token=token, target_type=hint) if token is not None and get_origin(hint) is Literal:
-            return f'{token.keyword} is "{token.value}", which it cannot be; {nearest(token.value, get_args(hint))}'
+            return f'{token.keyword} is "{token.value}", but must be {" or ".join(get_args(hint))}'
     error.verbose = False
     return str(error)
 
@@ -89,8 +90,11 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _drop_output() -> None:
-    """Let what is still in the buffer of standard output go nowhere, or Python complains again at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _finish_output() -> None:
+    """Write what is still in the buffer of standard output; if that fails, drop it, or Python complains at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

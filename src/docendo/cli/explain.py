@@ -11,7 +11,7 @@ from rich.table import Table
 from docendo.cli.apply import Json
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
-from docendo.cli.show import amount, console, count, print_json, table
+from docendo.cli.show import Output, amount, count, print_json, table
 from docendo.cli.train import Help, Method, method_named
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def explain(
     if as_json:
         print_json(plain(explanation))
     else:
-        show(explanation, console())
+        show(explanation, Output())
 
 
 def plain(explanation: Explanation) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from docendo.cli.apply import Json
-from docendo.cli.show import amount, console, count, print_json, summary, table
+from docendo.cli.show import Output, amount, count, print_json, summary, table
 from docendo.errors import DocendoError, nearest
 
 Row = dict[str, Any]
@@ -38,7 +38,7 @@ def show_list(
     if as_json:
         print_json(rows)
         return
-    shown = console()
+    shown = Output()
     if kind == "networks":
         made = table("name", "parameters", "MACs", "", numbers=("parameters", "MACs"))
         for row in rows:

@@ -10,7 +10,7 @@ from cyclopts import App
 from rich.table import Table
 
 from docendo.cli.options import own_options
-from docendo.cli.show import console, summary, table
+from docendo.cli.show import Output, summary, table
 
 
 class FurtherSetting(NamedTuple):
@@ -33,7 +33,7 @@ def show_method_help(command: str, function: Callable[..., Any], method: str | N
     """Print the help of a command, and what a method is and can be set to."""
     from docendo.methods import METHODS, make, name_of, settings_of
 
-    shown = console()
+    shown = Output()
     if method is None:
         shown.print(f"Usage: docendo {command} METHOD [OPTIONS]\n\n{inspect.getdoc(function)}\n")
         _options_page(function)
@@ -116,4 +116,4 @@ def _written(default: Any) -> str:
 def _options_page(function: Callable[..., Any]) -> None:
     """Print the options alone, without the page of commands that cyclopts would add."""
     page = App(usage="", help="", help_flags=(), version_flags=(), default_command=function)
-    page.help_print([], console=console())
+    page.help_print([], console=Output())

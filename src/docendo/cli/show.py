@@ -13,10 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 
-def console() -> Console:
-    """Give the console of standard output: text as it is, wide enough for tables where there is no terminal."""
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-    return Console(width=wide, markup=False, emoji=False, highlight=False)
+class Output(Console):
+    """Standard output: text as it is, wide enough for tables where there is no terminal."""
+
+    def __init__(self) -> None:
+        wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+        super().__init__(width=wide, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, where rich would exit at once."""
+        raise BrokenPipeError
 
 
 def is_live() -> bool:
@@ -28,7 +34,8 @@ def table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
     """Make a table without vertical lines; columns of numbers are aligned to the right."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     for heading in headings:
-        made.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+        number = heading in numbers
+        made.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
     return made
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
-from docendo.cli.show import amount, console, count, is_live, percent, table
+from docendo.cli.show import Output, amount, count, is_live, percent, table
 from docendo.errors import DocendoError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
     name = method_named("train", method)
     import docendo
 
-    shown = console()
+    shown = Output()
     with progress_on(shown) as progress:
         run = docendo.train(name, **options.keywords(), progress=progress)
     shown.print()

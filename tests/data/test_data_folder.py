@@ -146,7 +146,10 @@ def test_unreadable_images_are_counted_and_the_first_are_named(make_folder):
     root = make_folder({"cat": 10, "dog": 10})
     whole = (root / "cat" / "000.png").read_bytes()
     (root / "cat" / "001.png").write_bytes(whole[: len(whole) // 2])
-    refuses(root, r"^cannot read 1 of 20 images: \S*cat/001.png: .*truncated.*Repair or remove them$")
+    refuses(
+        root,
+        r"^cannot read 1 of 20 images: \S*cat/001.png: .*truncated.*Repair or remove .* by --skip-corrupt",
+    )
     for number in range(2, 6):
         (root / "dog" / f"00{number}.png").write_bytes(b"")
     refuses(root, r"cannot read 5 of 20 images: .*cat/001.png: .*; .*dog/002.png: the file is empty .*; and 2 more\. ")

@@ -152,14 +152,15 @@ def test_unreadable_images_are_named_by_file_and_row(make_parquet, make_image, e
     make_parquet("test.parquet", [0, 1])
     refuses(
         tmp_path,
-        r"^cannot read 3 of 12 images: \S*train.parquet row 5: .*truncated.*; \S*train.parquet row 7: the file is "
-        r"empty \(0 bytes\); \S*train.parquet row 9: there is no image\. Repair or remove them$",
+        r"^cannot read 3 of 14 images: \S*train.parquet row 5: .*truncated.*; \S*train.parquet row 7: the file is "
+        r"empty \(0 bytes\); \S*train.parquet row 9: there is no image\. Repair or remove them, ",
     )
 
 
 def test_without_pyarrow_it_says_what_to_install(make_parquet, monkeypatch):
     path = make_parquet("a.parquet", [0, 1] * 5)
-    monkeypatch.delitem(sys.modules, "docendo.data.sources.parquet", raising=False)
+    for name in ("parquet", "parquet_file"):
+        monkeypatch.delitem(sys.modules, f"docendo.data.sources.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     refuses(path, r'a.parquet: to read Parquet files, pip install "docendo\[parquet\]"$')
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from docendo.data import DataSettings, ResizedCrop, load
-from docendo.data.sources.folder import FolderPart
 from docendo.errors import DocendoError
 
 
@@ -108,7 +107,7 @@ def test_unreadable_rows_are_named_too(make_parquet, make_image, encode, tmp_pat
 
 def test_a_worker_that_dies_is_reported_with_a_cure(pets, monkeypatch):
     data = open_pets(pets, memory="stream", workers=1)
-    monkeypatch.setattr(FolderPart, "read", lambda part, row: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr("docendo.data.stores.decode", lambda *image: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(DocendoError, match=r"^a process that decodes images died .*fewer than workers=1, or 0$"):
         list(data.train.batches(8))
 

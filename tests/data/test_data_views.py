@@ -102,13 +102,18 @@ def test_a_resized_crop_depends_on_its_own_view_only():
     assert not torch.equal(together[3:4], crop(images[3:4], view[4:5], 21))
 
 
+def cut_out(crop, image, view, size):
+    boxes, mirrored = crop.boxes(view[None])
+    return crop.cut_out(image, 3, tuple(boxes[0].tolist()), bool(mirrored), size)
+
+
 def test_a_crop_of_everything_is_the_image():
     images = pixels(2, 3, 16)
     whole = ResizedCrop(scale=(1, 1), ratio=(1, 1), flip=False)
     view = whole.draw(2, generator("whole"))
     assert torch.equal(whole(images, view, 16), images)
     image = Image.fromarray(images[0].permute(1, 2, 0).numpy())
-    assert torch.equal(whole.of_image(image, 3, int(view[0]), 16), images[0])
+    assert torch.equal(cut_out(whole, image, view[0], 16), images[0])
 
 
 def test_a_worker_cuts_the_same_box_out_of_the_photograph_as_the_device_out_of_its_copy():
@@ -123,6 +128,6 @@ def test_a_worker_cuts_the_same_box_out_of_the_photograph_as_the_device_out_of_i
     crop = ResizedCrop()
     for view in crop.draw(30, generator("geometry")):
         device = crop(stored, view[None], 56)[0].int()
-        worker = crop.of_image(wide, 3, int(view), 56).int()
+        worker = cut_out(crop, wide, view, 56).int()
         inner = (device - worker).abs()[:, 2:-2, 2:-2]  # at the rim of the photograph the two resample differently
         assert int(inner.max()) <= 3

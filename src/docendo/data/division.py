@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -38,6 +38,15 @@ class Division:
     shares: Mapping[PartName, Share]
     offered: Tensor
     notes: tuple[str, ...]
+
+    def without(self, rows: Mapping[PartName, Tensor]) -> Division:
+        """Leave some rows of parts out."""
+
+        def kept(part: PartName, own: Tensor) -> Tensor:
+            return own[~torch.isin(own, rows[part])] if part in rows else own
+
+        shares = {name: Share(part, kept(part, own)) for name, (part, own) in self.shares.items()}
+        return replace(self, shares=shares, offered=kept("train", self.offered))
 
 
 def divide(found: Found, settings: DataSettings) -> Division:

@@ -16,21 +16,26 @@ from docendo.errors import DocendoError
 # Pillow asks one format after the other, WebP among the last; for small images that costs more than decoding them.
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
 
+_GREY = {"1", "L", "LA", "I", "F"}
 
-def read_image(source: str | Path | bytes, where: str | None = None) -> Image.Image:
+
+def read_image(source: str | Path | bytes, where: str | None = None, short_side: int | None = None) -> Image.Image:
     """Decode an image completely.
 
     Args:
         source: a path, or the bytes of an image file.
         where: what to call it in an error; a path names itself.
+        short_side: to how many pixels the shorter side will be scaled. A JPEG that is much larger is decoded at a half,
+            a quarter or an eighth of its size, never below twice what is needed.
 
     Returns:
-        The image in its own mode, upright (EXIF orientation applied); of an animation the first frame.
+        The image in grey or RGB, upright (EXIF orientation applied), transparency dropped; of an animation the first
+        frame.
 
     Raises:
         DocendoError: it cannot be read: missing, empty, cut short, damaged, or no image at all.
     """
-    where = where or ("image" if isinstance(source, bytes) else str(source))
+    where = shown(where or ("image" if isinstance(source, bytes) else str(source)))
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
@@ -39,14 +44,21 @@ def read_image(source: str | Path | bytes, where: str | None = None) -> Image.Im
         raise DocendoError(f"cannot read {where}: the file is empty (0 bytes)")
     try:
         image = _open(data)
+        if short_side is not None:
+            image.draft(None, (2 * short_side, 2 * short_side))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        return image
+        return convert(image, 1 if image.mode in _GREY or image.mode.startswith("I;16") else 3)
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = "not an image in a format that Pillow reads"
         raise DocendoError(f"cannot read {where}: {reason}") from error
+
+
+def shown(path: str) -> str:
+    """Give a path so that it can be printed, also where a file's name is not valid Unicode."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _open(data: bytes) -> Image.Image:
@@ -60,15 +72,32 @@ def _open(data: bytes) -> Image.Image:
 
 
 def convert(image: Image.Image, channels: int) -> Image.Image:
-    """Give the image as grey (1 channel) or RGB (3), transparency dropped."""
+    """Give the image as grey (1 channel) or RGB (3), 8 bits each, transparency dropped.
+
+    Raises:
+        DocendoError: it cannot be told which of its numbers mean black and white.
+    """
     mode = "L" if channels == 1 else "RGB"
     if image.mode == mode:
         return image
-    if image.mode.startswith("I;16"):  # Pillow would clip what is above 255 to white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _in_8_bits(image)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert(mode)
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Scale by the format's range, where Pillow would clip what is above 255 to white."""
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        if not 0 <= low <= high <= 1:
+            raise DocendoError(f"its floating-point values go from {low:g} to {high:g}, but 0 to 1 are needed")
+        return Image.fromarray((values * 255).round().astype(np.uint8))
+    if low < 0 or high > 65535:
+        raise DocendoError(f"its whole numbers go from {low} to {high}, but 0 to 65535 (16 bits) are needed")
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def square(image: Image.Image, channels: int, side: int) -> Image.Image:

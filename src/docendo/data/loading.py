@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from docendo.data.dataset import DataSet
-from docendo.data.division import divide
+from docendo.data.division import Division, divide
 from docendo.data.images import stored_side
 from docendo.data.settings import DataSettings
 from docendo.data.sources.find import find
-from docendo.data.sources.part import Found, Part, PartName
+from docendo.data.sources.part import Found, Part, PartName, Unreadable
 from docendo.data.split import Split
 from docendo.data.stores import Memory, Store, Streamed, chunks
 from docendo.data.views import Augmentation, NoAugmentation, ResizedCrop, Shift
@@ -28,7 +29,8 @@ _IMAGENET = {1: ((0.449,), (0.226,)), 3: ((0.485, 0.456, 0.406), (0.229, 0.224, 
 def load(settings: DataSettings) -> DataSet:
     """Find, check and split the images of a data set.
 
-    Images that fit 1 GiB are decoded now (see `DataSettings.memory`), others when they are needed.
+    Images that fit 1 GiB are decoded now (see `DataSettings.memory`), others when they are needed. Images that
+    cannot be read stop it, or are left out (see `DataSettings.skip_corrupt`); the others stay in their splits.
 
     Raises:
         DocendoError: there is no such set, it cannot be read, or it does not allow what the settings ask for.
@@ -38,8 +40,10 @@ def load(settings: DataSettings) -> DataSet:
     size = settings.image_size or found.image_size or _own_size(found.parts["train"])
     crop_ratio = 8 / 7 if found.image_size is None and size > _SMALL else 1.0
     augmentation = _augmentation(settings, found, size)
-    used: set[PartName] = {share.part for share in division.shares.values()}
-    stores = _stores({name: found.parts[name] for name in used}, found.channels, size, crop_ratio, settings)
+    used = {share.part: found.parts[share.part] for share in division.shares.values()}
+    stores, unreadable = _stores(used, found.channels, size, crop_ratio, settings)
+    if any(unreadable.values()):
+        division = _without(division, unreadable, sum(len(part.labels) for part in used.values()), settings)
     mean, std = _statistics(found, stores["train"], division.offered)
     splits = {
         name: Split(found.parts[part].labels[rows], rows, stores[part], augmentation, size, mean, std)
@@ -58,7 +62,7 @@ def load(settings: DataSettings) -> DataSet:
         train=splits["train"],
         val=splits.get("val"),
         test=splits["test"],
-        notes=(*found.notes, *division.notes),
+        notes=(*found.notes, *division.notes, *_streaming_notes(stores["train"])),
         fingerprint=_fingerprint(repr(seen), stores, splits),
     )
 
@@ -89,14 +93,43 @@ def _augmentation(settings: DataSettings, found: Found, size: int) -> Augmentati
 
 def _stores(
     parts: Mapping[PartName, Part], channels: int, size: int, crop_ratio: float, settings: DataSettings
-) -> dict[PartName, Store]:
+) -> tuple[dict[PartName, Store], dict[PartName, Unreadable]]:
     side = stored_side(size, crop_ratio)
     weight = sum(len(part.labels) for part in parts.values()) * channels * side**2
     if settings.memory == "stream" or (settings.memory == "auto" and weight > _FITS):
-        for part in parts.values():
-            part.make_ready()
-        return {name: Streamed(part, channels, crop_ratio, settings.workers) for name, part in parts.items()}
-    return {name: Memory(part.decode(channels, side), part) for name, part in parts.items()}
+        streams: dict[PartName, Store] = {
+            name: Streamed(part, channels, crop_ratio, settings.workers) for name, part in parts.items()
+        }
+        return streams, {name: part.unreadable() for name, part in parts.items() if settings.skip_corrupt}
+    decoded = {name: part.decode(channels, side) for name, part in parts.items()}
+    memories: dict[PartName, Store] = {name: Memory(pixels, parts[name]) for name, (pixels, _) in decoded.items()}
+    return memories, {name: bad for name, (_, bad) in decoded.items()}
+
+
+def _without(
+    division: Division, unreadable: Mapping[PartName, Unreadable], total: int, settings: DataSettings
+) -> Division:
+    """Leave images out of a division, or refuse to.
+
+    Raises:
+        DocendoError: nobody said that images may be left out, or a split would be empty.
+    """
+    messages = [message for bad in unreadable.values() for message in bad.values()]
+    more = f"; and {len(messages) - 3} more" if len(messages) > 3 else ""
+    which = f"{len(messages)} of {total} images: {'; '.join(messages[:3])}{more}"
+    if not settings.skip_corrupt:
+        raise DocendoError(
+            f"cannot read {which}. Repair or remove them, or go on without them by --skip-corrupt (skip_corrupt=True)"
+        )
+    left = division.without({part: torch.tensor(list(bad), dtype=torch.int64) for part, bad in unreadable.items()})
+    for name, share in left.shares.items():
+        if not len(share.rows):
+            raise DocendoError(f"no image of the {name} split can be read: {which}")
+    return replace(left, notes=(*left.notes, f"left out what cannot be read, {which}"))
+
+
+def _streaming_notes(store: Store) -> Iterable[str]:
+    return store.part.streaming_notes() if isinstance(store, Streamed) else ()
 
 
 def _statistics(found: Found, store: Store, rows: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -54,10 +54,15 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
     )
     memory: Literal["auto", "device", "stream"] = Field(
         "auto",
-        description="keep all images on the device, or stream them from their files (of Parquet the encoded images "
-        "stay in memory); auto: on the device up to 1 GiB",
+        description="keep all images on the device, or stream them from their files; auto: on the device up to 1 GiB",
     )
     workers: int = Field(2, description="processes that decode streamed images; 0: none besides the main one")
+
+    skip_corrupt: bool = Field(
+        False,
+        description="leave out images that cannot be read, and say which, instead of stopping; where images are "
+        "streamed, all are read once before",
+    )
 
     @pydantic.model_validator(mode="after")
     def _in_range(self) -> DataSettings:

@@ -66,7 +66,7 @@ class Split:
             stream: whose randomness this is: a role.
             epoch: counted from 0.
         """
-        order = torch.randperm(len(self), generator=generator(seed, stream, epoch, "order"))
+        order = self.store.shuffled(self.rows, generator(seed, stream, epoch, "order"))
         return EpochTable(order, self.augmentation.draw(len(self), generator(seed, stream, epoch, "view")))
 
     def steps(self, batch_size: int) -> int:

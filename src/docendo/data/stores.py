@@ -6,18 +6,25 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from docendo.data.images import centre, prepare
-from docendo.data.sources.part import Part
+from docendo.data.images import centre, prepare, stored_side
+from docendo.data.sources.part import Encoded, Part, decode
 from docendo.data.views import Augmentation, ResizedCrop
 from docendo.errors import DocendoError
 
-_Job = tuple[Tensor, Tensor]
+
+class _Job(NamedTuple):
+    """What a worker needs to make a batch."""
+
+    rows: list[int]
+    encoded: list[Encoded]
+    view: list[int]
 
 
 def chunks(values: Tensor, size: int) -> list[Tensor]:
@@ -43,6 +50,18 @@ class Store(Protocol):
 
     def content(self) -> Iterable[bytes | memoryview]:
         """Give what tells these images from others: pixels, or names and sizes of files."""
+        ...
+
+    def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw an order for training.
+
+        Args:
+            rows: (N,), int64, in ascending order.
+            generator: draws it.
+
+        Returns:
+            (N,), int64: places in `rows`, each once.
+        """
         ...
 
     def images(
@@ -93,6 +112,10 @@ class Memory:
         yield str(tuple(self.pixels.shape)).encode()
         yield self.pixels.cpu().numpy().data
 
+    def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw any order; see `Store`."""
+        return torch.randperm(len(rows), generator=generator)
+
     def images(
         self, rows: Tensor, view: Tensor, batch_size: int, size: int, augmentation: Augmentation | None
     ) -> Iterator[Tensor]:
@@ -133,6 +156,10 @@ class Streamed:
         """Give names and sizes of the files."""
         return (line.encode("utf-8", "surrogateescape") + b"\n" for line in self.part.listing())
 
+    def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw an order in which the files can be read; see `Store`."""
+        return self.part.shuffled(rows, generator)
+
     def images(
         self, rows: Tensor, view: Tensor, batch_size: int, size: int, augmentation: Augmentation | None
     ) -> Iterator[Tensor]:
@@ -141,23 +168,30 @@ class Streamed:
         Raises:
             DocendoError: an image cannot be read, or a worker process died.
         """
-        cropped_by_worker = isinstance(augmentation, ResizedCrop)
-        jobs = list(zip(chunks(rows, batch_size), chunks(view, batch_size), strict=True))
-        decoder = _Decoder(self, size, augmentation if isinstance(augmentation, ResizedCrop) else None)
-        for (_, views), images in zip(jobs, self._decoded(decoder, jobs), strict=True):
+        crop = augmentation if isinstance(augmentation, ResizedCrop) else None
+        views = chunks(view, batch_size)
+        jobs = self._jobs(rows, views)
+        for some, images in zip(views, self._decoded(_Decoder(self, size, crop), jobs, len(views)), strict=True):
             images = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            if augmentation is not None and not cropped_by_worker:
-                images = augmentation(images, views.to(self.device), size)
+            if augmentation is not None and crop is None:
+                images = augmentation(images, some.to(self.device), size)
             yield images
 
-    def _decoded(self, decoder: _Decoder, jobs: list[_Job]) -> Iterator[Tensor]:
-        workers = min(self.workers, len(jobs))
+    def _jobs(self, rows: Tensor, views: list[Tensor]) -> Iterator[_Job]:
+        encoded, first = self.part.encoded(rows), 0
+        for view in views:
+            some = rows[first : first + len(view)].tolist()
+            yield _Job(some, list(islice(encoded, len(some))), view.tolist())
+            first += len(view)
+
+    def _decoded(self, decoder: _Decoder, jobs: Iterator[_Job], count: int) -> Iterator[Tensor]:
+        workers = min(self.workers, count)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message="This DataLoader will create")  # as many as were asked for
             loader: DataLoader[Tensor | str] = DataLoader(
                 decoder,
-                sampler=jobs,  # the "index" of an item is the list of images of a batch
+                sampler=jobs,  # the "index" of an item says how to make a whole batch
                 batch_size=None,
                 num_workers=workers,
                 pin_memory=self.device.type == "cuda",
@@ -191,15 +225,23 @@ class _Decoder(Dataset[Tensor | str]):
         self.store, self.size, self.crop = store, size, crop
 
     def __getitem__(self, job: _Job) -> Tensor | str:
-        rows, views = job
         try:
-            images = [self._image(row, view) for row, view in zip(rows.tolist(), views.tolist(), strict=True)]
+            images = self._evaluated(job) if self.crop is None else self._cropped(job, self.crop)
+            return torch.stack([image.permute(1, 2, 0) for image in images])
         except DocendoError as error:
             return str(error)
-        return torch.stack([image.permute(1, 2, 0) for image in images])
 
-    def _image(self, row: int, view: int) -> Tensor:
-        image = self.store.part.read(row)
-        if self.crop is not None:
-            return self.crop.of_image(image, self.store.channels, view, self.size)
-        return prepare(image, self.store.channels, self.size, self.store.crop_ratio)
+    def _evaluated(self, job: _Job) -> Iterator[Tensor]:
+        channels, ratio = self.store.channels, self.store.crop_ratio
+        for row, encoded in zip(job.rows, job.encoded, strict=True):
+            image = decode(encoded, self.store.where(row), stored_side(self.size, ratio))
+            yield prepare(image, channels, self.size, ratio)
+
+    def _cropped(self, job: _Job, crop: ResizedCrop) -> Iterator[Tensor]:
+        boxes, mirrored = crop.boxes(torch.tensor(job.view))
+        # Scaled so, the box itself is as large as the result.
+        sides = (self.size / boxes[:, 2:].amin(1)).ceil().int().tolist()
+        each = zip(job.rows, job.encoded, sides, boxes.tolist(), mirrored.tolist(), strict=True)
+        for row, encoded, side, box, flip in each:
+            image = decode(encoded, self.store.where(row), side)
+            yield crop.cut_out(image, self.store.channels, box, flip, self.size)

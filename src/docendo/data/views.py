@@ -189,14 +189,22 @@ class ResizedCrop:
         )
         return cut.round_().clamp_(0, 255).to(torch.uint8)
 
-    def of_image(self, image: Image.Image, channels: int, view: int, size: int) -> Tensor:
+    def cut_out(
+        self, image: Image.Image, channels: int, box: tuple[float, float, float, float], mirrored: bool, size: int
+    ) -> Tensor:
         """Make one view from an image of any size and mode.
+
+        Args:
+            image: the image.
+            channels: 1 for grey, 3 for RGB.
+            box: left, top, width, height, as `boxes` gives them.
+            mirrored: whether to mirror it.
+            size: side of the result in pixels.
 
         Returns:
             (channels, size, size), uint8.
         """
-        box, mirrored = self.boxes(torch.tensor([view]))
-        left, top, width, height = box[0].tolist()
+        left, top, width, height = box
         image = convert(image, channels)
         x, y, right, bottom = middle(image)
         side = right - x

@@ -12,6 +12,7 @@ from PIL import Image
 from docendo.data.images import read_image
 from docendo.data.settings import DataSettings
 from docendo.data.sources.part import Found
+from docendo.data.sources.shards import shards
 from docendo.errors import DocendoError, nearest
 
 BUILT_IN = ("digits", "cifar10", "cifar100")
@@ -42,7 +43,7 @@ def find(settings: DataSettings) -> Found:
 
 
 def _at(path: Path) -> Found:
-    if path.is_dir() and not any(path.glob("*.parquet")) and not any(path.glob("data/*.parquet")):
+    if path.is_dir() and not shards(path, ".parquet"):
         from docendo.data.sources.folder import folder
 
         return folder(path)
@@ -65,7 +66,7 @@ def image_at(name: str | Path) -> Image.Image:
         raise DocendoError(f"{name} names no image: give a row of the file after #, such as {row[1]}#0")
     path = Path(row[1])
     with _pyarrow_for(path):
-        from docendo.data.sources.parquet import image_in_row
+        from docendo.data.sources.parquet_file import image_in_row
     return image_in_row(path, int(row[2]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from docendo.data.images import read_image
-from docendo.data.sources.part import Found, PartName, decode_blocks, readable_examples
+from docendo.data.images import shown
+from docendo.data.sources.part import Encoded, Found, Part, PartName
 from docendo.errors import DocendoError
 
 PART_NAMES: Mapping[str, PartName] = {
@@ -26,7 +26,7 @@ _LAYOUT = "expected a folder for each class with its images, or train/, val/, te
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FolderPart:
+class FolderPart(Part):
     """Image files.
 
     Attributes:
@@ -39,23 +39,9 @@ class FolderPart:
     files: tuple[str, ...]
     labels: Tensor
 
-    def read(self, row: int) -> Image.Image:
-        """Decode one image; see `Part`."""
-        return read_image(self.where(row))
-
-    def examples(self, count: int) -> list[Image.Image]:
-        """Decode images from all over the part; see `Part`."""
-        rows = torch.linspace(0, len(self.files) - 1, min(count, len(self.files))).long().tolist()
-        return readable_examples(self.where(row) for row in rows)
-
-    def decode(self, channels: int, side: int) -> Tensor:
-        """Decode all images; see `Part`."""
-        paths = [self.where(row) for row in range(len(self.files))]
-        blocks = (paths[i : i + 1024] for i in range(0, len(paths), 1024))
-        return decode_blocks(blocks, len(paths), self.where, channels, side)
-
-    def make_ready(self) -> None:
-        """Do nothing: files can be read in any order; see `Part`."""
+    def encoded(self, rows: Tensor) -> Iterator[Encoded]:
+        """Give paths; see `Part`."""
+        return map(self.where, rows.tolist())
 
     def where(self, row: int) -> str:
         """Give the path of a file; see `Part`."""
@@ -63,7 +49,13 @@ class FolderPart:
 
     def listing(self) -> Iterable[str]:
         """Name the files with their sizes in bytes; see `Part`."""
-        return (f"{name} {os.stat(self.folder / name).st_size}" for name in self.files)
+        return (f"{name} {self._size(name)}" for name in self.files)
+
+    def _size(self, name: str) -> int:
+        try:
+            return os.stat(self.folder / name).st_size
+        except OSError:  # a link to nowhere: whoever needs that image will say so
+            return -1
 
 
 def folder(path: Path) -> Found:
@@ -92,11 +84,10 @@ def folder(path: Path) -> Found:
     else:
         own_parts = {"train": path}
         classes = _classes(path)
-    endings = _endings()
     return Found(
         name=path.resolve().name,
         classes=classes,
-        parts={part: _part(own, classes, endings) for part, own in own_parts.items()},
+        parts={part: class_part(own, classes) for part, own in own_parts.items()},
     )
 
 
@@ -109,6 +100,9 @@ def _classes(path: Path) -> tuple[str, ...]:
     if not classes:
         what = "holds no class folders" if any(path.iterdir()) else "is empty"
         raise DocendoError(f"{path} {what}: {_LAYOUT}")
+    for name in classes:
+        if shown(name) != name:
+            raise DocendoError(f"the name of the class folder {path}/{shown(name)} is not valid Unicode: rename it")
     if len(classes) == 1:
         raise DocendoError(f'{path} has one class folder, "{classes[0]}", and nothing to tell it from: {_LAYOUT}')
     return classes
@@ -127,11 +121,18 @@ def _same_classes(classes: tuple[str, ...], first: Path, others: tuple[str, ...]
             )
 
 
-def _endings() -> frozenset[str]:
+def image_endings() -> frozenset[str]:
+    """Give the ends of the names of image files, such as ".png"."""
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN)
 
 
-def _part(path: Path, classes: tuple[str, ...], endings: frozenset[str]) -> FolderPart:
+def class_part(path: Path, classes: tuple[str, ...]) -> FolderPart:
+    """Find the images of each class in the folder of its name.
+
+    Raises:
+        DocendoError: a class has none.
+    """
+    endings = image_endings()
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -147,9 +148,15 @@ def _part(path: Path, classes: tuple[str, ...], endings: frozenset[str]) -> Fold
 
 
 def _images(path: Path, class_name: str, endings: frozenset[str]) -> list[str]:
+    top = os.path.realpath(path / class_name)
+    above = {str(one) for one in (path.resolve(), *path.resolve().parents)}
+    if top in above:
+        raise DocendoError(f"{path / class_name} is a link to {top}, in which it lies: remove it")
     found = []
-    for parent, folders, names in os.walk(path / class_name):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    # Linked folders are followed, but none twice, and none to what this one lies in.
+    seen = {top, *above, *map(str, Path(top).parents)}
+    for parent, folders, names in os.walk(path / class_name, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and _first_visit(parent, name, seen)]
         inside = os.path.relpath(parent, path)
         found += [
             os.path.join(inside, name)
@@ -157,3 +164,10 @@ def _images(path: Path, class_name: str, endings: frozenset[str]) -> list[str]:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
         ]
     return sorted(found)
+
+
+def _first_visit(parent: str, name: str, seen: set[str]) -> bool:
+    real = os.path.realpath(os.path.join(parent, name))
+    new = real not in seen
+    seen.add(real)
+    return new

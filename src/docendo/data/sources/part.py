@@ -2,69 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from os import cpu_count
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from docendo.data.images import read_image, square, to_tensor
+from docendo.data.images import read_image, shown, square
 from docendo.errors import DocendoError
 
 PartName = Literal["train", "val", "test"]
+Unreadable = Mapping[int, str]
+"""Rows that cannot be read, each with the reason and its place."""
 
 # Below this many bytes a file is decoded so quickly that threads mostly wait for each other.
 _WORTH_A_THREAD = 16 * 1024
+_BLOCK = 256
 
 
-class Part(Protocol):
+class Piece(NamedTuple):
+    """Where in a larger file an image file is: from byte `offset`, `size` bytes."""
+
+    path: str
+    offset: int
+    size: int
+
+
+Encoded = str | Piece | bytes | np.ndarray[Any, np.dtype[np.uint8]] | None
+"""An image file: its path, its place in a larger file, or its bytes; pixels that are decoded already; nothing."""
+
+
+def decode(encoded: Encoded, where: str, short_side: int | None = None) -> Image.Image:
+    """Decode an image; see `docendo.data.read_image`.
+
+    Raises:
+        DocendoError: it cannot be read.
+    """
+    if encoded is None:
+        raise DocendoError(f"cannot read {shown(where)}: there is no image")
+    if isinstance(encoded, np.ndarray):
+        return Image.fromarray(encoded[:, :, 0] if encoded.shape[2] == 1 else encoded)
+    if isinstance(encoded, Piece):
+        try:
+            with Path(encoded.path).open("rb") as file:
+                file.seek(encoded.offset)
+                encoded = file.read(encoded.size)
+        except OSError as error:
+            raise DocendoError(f"cannot read {shown(where)}: {error.strerror or error}") from error
+    return read_image(encoded, where, short_side)
+
+
+class Part(ABC):
     """Some labelled images, not yet decoded.
 
     Attributes:
         labels: (N,), int64.
     """
 
-    @property
-    def labels(self) -> Tensor:  # noqa: D102
-        ...
+    labels: Tensor
 
-    def read(self, row: int) -> Image.Image:
+    @abstractmethod
+    def encoded(self, rows: Tensor) -> Iterator[Encoded]:
+        """Give images one by one in the order of `rows`, as `decode` takes them, also in another process.
+
+        Raises:
+            DocendoError: the file that holds them cannot be read.
+        """
+
+    @abstractmethod
+    def where(self, row: int) -> str:
+        """Say where an image is: a path, or a file and a row."""
+
+    @abstractmethod
+    def listing(self) -> Iterable[str]:
+        """Say what tells this part from another without decoding it: names and sizes."""
+
+    def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw an order in which `rows` (in ascending order) are streamed: (len(rows),), int64, places in `rows`."""
+        return torch.randperm(len(rows), generator=generator)
+
+    def streaming_notes(self) -> Iterable[str]:
+        """Say what users should know if these images are streamed."""
+        return ()
+
+    def read(self, row: int, short_side: int | None = None) -> Image.Image:
         """Decode one image.
 
         Raises:
             DocendoError: it cannot be read.
         """
-        ...
+        return decode(next(self.encoded(torch.tensor([row]))), self.where(row), short_side)
 
     def examples(self, count: int) -> list[Image.Image]:
-        """Decode a few images to judge the others by, at most `count`; those that cannot be read are left out."""
-        ...
+        """Decode at most so many images to judge the others by; those that cannot be read are left out."""
+        images = []
+        rows = self._some_rows(min(count, len(self.labels)))
+        for row, encoded in zip(rows.tolist(), self.encoded(rows), strict=True):
+            with suppress(DocendoError):
+                images.append(decode(encoded, self.where(row)))
+        return images
 
-    def decode(self, channels: int, side: int) -> Tensor:
-        """Decode all images: (N, side, side, channels), uint8.
+    def decode(self, channels: int, side: int) -> tuple[Tensor, Unreadable]:
+        """Decode all images.
 
-        Raises:
-            DocendoError: some cannot be read; it counts them and names the first.
+        Returns:
+            (N, side, side, channels), uint8, and those that cannot be read, black among the others.
         """
-        ...
+        pixels = np.zeros((len(self.labels), side, side, channels), np.uint8)
 
-    def make_ready(self) -> None:
-        """Get ready to `read` in any order, also from processes forked later."""
-        ...
+        def keep(row: int, encoded: Encoded) -> None:
+            image = square(decode(encoded, self.where(row), side), channels, side)
+            pixels[row] = np.asarray(image).reshape(pixels.shape[1:])
 
-    def where(self, row: int) -> str:
-        """Say where an image is: a path, or a file and a row."""
-        ...
+        return torch.from_numpy(pixels), self._visit(keep)
 
-    def listing(self) -> Iterable[str]:
-        """Say what tells this part from another without decoding it: names and sizes."""
-        ...
+    def unreadable(self) -> Unreadable:
+        """Decode all images, as small as possible, to find those that cannot be read."""
+
+        def look(row: int, encoded: Encoded) -> None:
+            decode(encoded, self.where(row), 1)
+
+        return self._visit(look)
+
+    def _some_rows(self, count: int) -> Tensor:
+        return torch.linspace(0, len(self.labels) - 1, count).long()
+
+    def _visit(self, look: Any) -> Unreadable:
+        """Call `look(row, encoded)` for every image, in threads where that helps; gather its errors."""
+
+        def message(row: int, encoded: Encoded) -> str | None:
+            try:
+                look(row, encoded)
+            except DocendoError as error:
+                return str(error).removeprefix("cannot read ")
+            return None
+
+        bad: dict[int, str] = {}
+        everything = self.encoded(torch.arange(len(self.labels)))
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for first in range(0, len(self.labels), _BLOCK):
+                block = list(islice(everything, _BLOCK))
+                rows = range(first, first + len(block))
+                worth = any(not isinstance(one, bytes) or len(one) >= _WORTH_A_THREAD for one in block)
+                messages = (pool.map if worth else map)(message, rows, block)
+                bad |= {row: text for row, text in zip(rows, messages, strict=True) if text is not None}
+        return bad
 
 
 @dataclass(frozen=True)
@@ -95,7 +186,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ArrayPart:
+class ArrayPart(Part):
     """Images that come decoded.
 
     Attributes:
@@ -108,24 +199,13 @@ class ArrayPart:
     pixels: Tensor
     labels: Tensor
 
-    def read(self, row: int) -> Image.Image:
-        """Give one image; see `Part`."""
-        pixels = self.pixels[row].numpy()
-        return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    def encoded(self, rows: Tensor) -> Iterator[Encoded]:
+        """Give pixels; see `Part`."""
+        return (self.pixels[row].numpy() for row in rows.tolist())
 
-    def examples(self, count: int) -> list[Image.Image]:
-        """Give the first images; see `Part`."""
-        return [self.read(row) for row in range(min(count, len(self.labels)))]
-
-    def decode(self, channels: int, side: int) -> Tensor:
+    def decode(self, channels: int, side: int) -> tuple[Tensor, Unreadable]:
         """Give all images; see `Part`."""
-        if self.pixels.shape[1:] == (side, side, channels):
-            return self.pixels
-        images = [to_tensor(square(self.read(row), channels, side)) for row in range(len(self.labels))]
-        return torch.stack(images).permute(0, 2, 3, 1).contiguous()
-
-    def make_ready(self) -> None:
-        """Do nothing; see `Part`."""
+        return (self.pixels, {}) if self.pixels.shape[1:] == (side, side, channels) else super().decode(channels, side)
 
     def where(self, row: int) -> str:
         """Name an image; see `Part`."""
@@ -134,66 +214,3 @@ class ArrayPart:
     def listing(self) -> Iterable[str]:
         """Name the array; see `Part`."""
         yield f"{self.name} {tuple(self.pixels.shape)}"
-
-
-def readable_examples(encoded: Iterable[bytes | str]) -> list[Image.Image]:
-    """Decode images, leaving out those that cannot be read: whoever needs them will say so."""
-    images = []
-    for one in encoded:
-        with suppress(DocendoError):
-            images.append(read_image(one))
-    return images
-
-
-def decode_blocks(
-    blocks: Iterable[Sequence[bytes | str | None]],
-    count: int,
-    where: Callable[[int], str],
-    channels: int,
-    side: int,
-) -> Tensor:
-    """Decode encoded images, one block in memory after the other, large ones in threads.
-
-    Args:
-        blocks: bytes of image files, or their paths, in the order of the rows.
-        count: how many there are in all.
-        where: names a row in messages.
-        channels: 1 for grey, 3 for RGB.
-        side: of the result in pixels.
-
-    Returns:
-        (count, side, side, channels), uint8.
-
-    Raises:
-        DocendoError: some cannot be read; it counts them and names the first.
-    """
-    pixels = np.empty((count, side, side, channels), np.uint8)
-    bad: list[str] = []
-
-    def decode(row: int, encoded: bytes | str | None) -> str | None:
-        try:
-            if encoded is None:
-                raise DocendoError(f"cannot read {where(row)}: there is no image")
-            image = square(read_image(encoded, where(row)), channels, side)
-        except DocendoError as error:
-            return str(error)
-        pixels[row] = np.asarray(image).reshape(pixels.shape[1:])
-        return None
-
-    first = 0
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        for block in blocks:
-            rows = range(first, first + len(block))
-            first += len(block)
-            worth = any(not isinstance(encoded, bytes) or len(encoded) >= _WORTH_A_THREAD for encoded in block)
-            results = (pool.map if worth else map)(decode, rows, block)
-            bad += [message for message in results if message is not None]
-    if bad:
-        raise DocendoError(_all_bad(bad, count))
-    return torch.from_numpy(pixels)
-
-
-def _all_bad(messages: list[str], count: int) -> str:
-    shown = "; ".join(message.removeprefix("cannot read ") for message in messages[:3])
-    more = f"; and {len(messages) - 3} more" if len(messages) > 3 else ""
-    return f"cannot read {len(messages)} of {count} images: {shown}{more}. Repair or remove them"

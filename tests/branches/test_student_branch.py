@@ -72,7 +72,9 @@ def test_transforms_reach_the_students_shape(
 
 @pytest.mark.parametrize("student", [(4, 20, 20), (4, 16, 32)])
 def test_other_ratios_are_refused(student: tuple[int, int, int]) -> None:
-    with pytest.raises(DocendoError, match=r"no transform from the teacher's 32x32 maps to the student's .*--image-size"):
+    with pytest.raises(
+        DocendoError, match=r"no transform from the teacher's 32x32 maps to the student's .*--image-size"
+    ):
         transform((8, 32, 32), student)
 
 

@@ -1,0 +1,77 @@
+"""Fill in the generated parts of the method cards: settings, loss terms, and who learns from whom.
+
+    python scripts/write_cards.py           write them
+    python scripts/write_cards.py --check   fail if a card is not up to date
+
+A card marks each generated part by `<!-- generated: settings -->` or `<!-- generated: phases -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import docendo
+from docendo.engine import PhasePlan
+from docendo.methods import METHODS, settings_of
+
+CARDS = Path(__file__).parent.parent / "docs" / "methods"
+
+
+def settings(method: str) -> str:
+    """Write the table of a method's settings."""
+    rows = ["| setting | default | range | meaning | source of the default |", "|---|---|---|---|---|"]
+    for s in settings_of(METHODS[method]):
+        rows.append(f"| `{s.key}` | {s.default} | {s.range} | {s.meaning} | {s.source} |".replace("||", "\\|\\|"))
+    return "\n".join(rows)
+
+
+def phases(method: str) -> str:
+    """Write, for each phase on resnet20 and resnet8, the loss terms and the parts that their gradients reach."""
+    explanation = docendo.explain(method, {"data.train_images": 20})
+    return "\n\n".join(phase(plan) for plan in explanation.phases)
+
+
+def phase(plan: PhasePlan) -> str:
+    """Write one phase's matrix."""
+    frozen = "; ".join(f"{role}, of which {', '.join(sorted(reads))} are read" for role, reads in plan.reads.items())
+    parts = [part for of_role in plan.parts.values() for part in of_role]
+    lines = [f"**Phase: {plan.name}.** Learners: {', '.join(plan.parts)}. Frozen: {frozen or 'none'}.", ""]
+    lines.append(f"| loss term | weight | {' | '.join(parts)} |")
+    lines.append("|---|---|" + ":-:|" * len(parts))
+    for term in plan.terms:
+        marks = " | ".join("●" if part in term.reaches else "·" for part in parts)
+        lines.append(f"| `{term.name}` | {term.weight:g} | {marks} |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[str], str]] = {"settings": settings, "phases": phases}
+
+
+def filled(method: str, text: str) -> str:
+    """Give a card with its generated parts made anew."""
+
+    def part(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{PARTS[found[2]](method)}\n<!-- end -->"
+
+    return re.sub(r"(<!-- generated: (\w+) -->).*?<!-- end -->", part, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Write or check all cards."""
+    stale = []
+    for method in METHODS:
+        path = CARDS / f"{method}.md"
+        text = path.read_text()
+        if (new := filled(method, text)) != text:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(new)
+    print(f"{'stale' if '--check' in sys.argv else 'written'}: {', '.join(stale) or 'none'}")
+    raise SystemExit("--check" in sys.argv and bool(stale))
+
+
+if __name__ == "__main__":
+    main()

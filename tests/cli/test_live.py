@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from docendo.cli import show
-from docendo.cli.live import Live, PhaseLines
-from docendo.cli.train import progress_on
+from docendo.cli.live import Live, PhaseLines, progress_on
 from docendo.engine.progress import Lines
 
 
@@ -132,15 +130,21 @@ def test_short_lines_say_one_thing_a_phase() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terminal", "term", "kind"), [(True, "xterm", Live), (True, "dumb", Lines), (False, "xterm", Lines)]
+    ("terminal", "term", "short", "kind"),
+    [
+        (True, "xterm", False, Live),
+        (True, "xterm", True, Live),
+        (True, "dumb", False, Lines),
+        (False, "xterm", False, Lines),
+        (False, "xterm", True, PhaseLines),
+    ],
 )
 def test_live_only_where_lines_can_be_redrawn(
-    terminal: bool, term: str, kind: type, monkeypatch: pytest.MonkeyPatch
+    terminal: bool, term: str, short: bool, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
     monkeypatch.setenv("TERM", term)
-    assert show.is_live() == (kind is Live)
-    with progress_on(Console(file=io.StringIO())) as progress:
+    with progress_on(Console(file=io.StringIO()), short=short) as progress:
         assert isinstance(progress, kind)
 
 

@@ -107,5 +107,6 @@ def test_pairs_keep_what_follows_the_first_equals_sign() -> None:
 
 def test_results_without_validation(trained: Trained) -> None:
     said = call("train", "plain", *SMALL, "--set", "data.validation=0", "--out", "none")
-    lines = {line.split("  ")[0].strip(): line.split("  ")[-1].strip() for line in said.out.splitlines()}
-    assert (lines["validation top-1"], lines["best validation"]) == ("-", "-")
+    lines = [line.split() for line in said.out.splitlines()]
+    assert ["validation", "top-1", "-"] in lines
+    assert ["best", "validation", "-"] in lines

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from docendo.cli.errors import number
-from docendo.cli.show import Output, amount, count, duration, is_live, table
+from docendo.cli.show import Output, amount, count, duration, table
 from docendo.errors import DocendoError
 
 if TYPE_CHECKING:
-    from docendo.engine.progress import Progress
     from docendo.recipes import Run
 
 METHODS = ("plain", "kd", "sftn")
@@ -27,12 +24,13 @@ METHODS = ("plain", "kd", "sftn")
 def demo(
     *,
     seeds: Annotated[str, Parameter(help="Seeds, with commas between.")] = "0,1,2",
-    epochs: Annotated[int, Parameter(converter=number, help="Epochs of each phase.")] = 15,
+    epochs: Annotated[int, Parameter(converter=number, help="Epochs of each phase.")] = 12,
     out: Annotated[Path, Parameter(help="Folder for the runs; finished ones in it are reused.")] = Path("runs/demo"),
 ) -> None:
     """Compare plain training, kd and sftn on real handwritten digits, in about a minute."""
     chosen = seeds_of(seeds)
     import docendo
+    from docendo.cli.live import progress_on
 
     shown = Output()
     shown.print(
@@ -40,7 +38,7 @@ def demo(
         "a small student is deployed; kd and sftn also train a larger teacher for it."
     )
     runs: dict[str, list[Run]] = {method: [] for method in METHODS}
-    with short_progress_on(shown) as progress:
+    with one_thread(), progress_on(shown, short=True) as progress:
         for method in METHODS:
             for seed in chosen:
                 progress.say(f"\n{method}, seed {seed}")
@@ -78,28 +76,22 @@ def seeds_of(text: str) -> list[int]:
 
 
 @contextmanager
-def short_progress_on(shown: Console) -> Iterator[Progress]:
-    """Give live progress on a terminal, and a line a phase elsewhere."""
-    from docendo.cli.live import Live, PhaseLines
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: the networks are too small to gain much from more, and lose much on a busy machine."""
+    import torch
 
-    if is_live():
-        with Live(shown) as live:
-            yield live
-    else:
-        yield PhaseLines(sys.stdout)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def demo_table(runs: dict[str, list[Run]]) -> Table:
     """Show mean and spread over seeds for each network that was trained."""
-    made = table(
-        "method",
-        "network",
-        "test top-1",
-        "parameters",
-        "MACs",
-        "time",
-        numbers=("test top-1", "parameters", "MACs", "time"),
-    )
+    numbers = ("test top-1", "parameters", "MACs", "time")
+    made = table("method", "network", *numbers, numbers=numbers)
     for method, of_method in runs.items():
         first = of_method[0]
         for role, about in first.results["networks"].items():

@@ -18,6 +18,9 @@ from docendo.errors import DocendoError, Interrupted, nearest
 WRONG = 2
 """Exit code where the user can put something right."""
 
+CLOSED_PIPE = 141
+"""Exit code where nobody reads the output any more, as shells know it."""
+
 
 def guarded(command: Callable[[], Any]) -> int:
     """Run a command and turn what the user can put right into one line; anything unexpected keeps its traceback."""
@@ -35,7 +38,7 @@ def guarded(command: Callable[[], Any]) -> int:
         return _say("stopped by Ctrl-C", 128 + signal.SIGINT)
     except BrokenPipeError:
         _finish_output()
-        return 128 + signal.SIGPIPE
+        return CLOSED_PIPE
     except OSError as error:
         _finish_output()
         return _say(_of_the_system(error), WRONG)

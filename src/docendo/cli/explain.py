@@ -80,7 +80,7 @@ def show(explanation: Explanation, shown: Console) -> None:
     )
     networks = table("network", "architecture", "parameters", "MACs", "stages", numbers=("parameters", "MACs"))
     for n in explanation.networks:
-        stages = "  ".join("×".join(map(str, shape)) for shape in n.stages)
+        stages = "  ".join("x".join(map(str, shape)) for shape in n.stages)
         networks.add_row(n.role, n.architecture, count(n.parameters), amount(n.macs), stages)
     shown.print(networks)
     for i, (phase, epochs) in enumerate(zip(explanation.phases, explanation.epochs, strict=True), start=1):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -15,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from docendo.cli.show import duration, percent
-from docendo.engine.progress import Losses
+from docendo.engine.progress import Lines, Losses, Progress
 
 EVERY = 0.25
 """Seconds between two pictures."""
@@ -117,6 +120,16 @@ class Live:
         if self._accuracies:
             lines.append(Text(self._accuracies))
         return Group(*lines)
+
+
+@contextmanager
+def progress_on(console: Console, *, short: bool = False) -> Iterator[Progress]:
+    """Give live progress where lines can be redrawn, else plain lines: one an epoch, or in short one a phase."""
+    if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        with Live(console) as shown:
+            yield shown
+    else:
+        yield PhaseLines(sys.stdout) if short else Lines(sys.stdout)
 
 
 class PhaseLines:

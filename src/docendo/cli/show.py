@@ -25,11 +25,6 @@ class Output(Console):
         raise BrokenPipeError
 
 
-def is_live() -> bool:
-    """Say whether standard output is a terminal on which lines can be redrawn."""
-    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-
-
 def table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
     """Make a table without vertical lines; columns of numbers are aligned to the right."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")

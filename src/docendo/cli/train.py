@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
-from docendo.cli.show import Output, amount, count, is_live, percent, table
+from docendo.cli.show import Output, amount, count, percent, table
 from docendo.errors import DocendoError
 
 if TYPE_CHECKING:
-    from docendo.engine.progress import Progress
     from docendo.recipes import Run
 
 Method = Annotated[str | None, Parameter(name="METHOD", show=False)]
@@ -39,6 +34,8 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
     import docendo
 
     shown = Output()
+    from docendo.cli.live import progress_on
+
     with progress_on(shown) as progress:
         run = docendo.train(name, **options.keywords(), progress=progress)
     shown.print()
@@ -56,20 +53,6 @@ def method_named(command: str, method: str | None) -> str:
 
         raise DocendoError(f"{command} needs a METHOD: {', '.join(METHODS)}; such as: docendo {command} kd")
     return method
-
-
-@contextmanager
-def progress_on(shown: Console) -> Iterator[Progress]:
-    """Give live progress on a terminal and plain lines elsewhere."""
-    if is_live():
-        from docendo.cli.live import Live
-
-        with Live(shown) as live:
-            yield live
-    else:
-        from docendo.engine.progress import Lines
-
-        yield Lines(sys.stdout)
 
 
 def results_table(run: Run) -> Table:

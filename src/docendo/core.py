@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,6 +31,12 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # a tuple's own index() is of no use here
     view: Tensor
     progress: float
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor) -> Batch:
+        """Make a batch of images and labels alone, for a loop of your own."""
+        index = torch.arange(len(labels), device=labels.device)
+        return cls(images, labels, index, torch.zeros_like(index), 0.0)
 
 
 class Output(NamedTuple):

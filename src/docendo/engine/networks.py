@@ -37,6 +37,10 @@ class Learners(nn.Module):
     """All learners of a phase in one module, from a batch and the frozen networks' answers to loss terms.
 
     One module, so that whatever wraps training (several processes, a compiler) wraps this and nothing else.
+
+    Args:
+        learners: the modules that train, by role.
+        losses: yields the loss terms of a batch, as a method's `losses` does.
     """
 
     def __init__(self, learners: Mapping[str, nn.Module], losses: Losses) -> None:
@@ -45,7 +49,12 @@ class Learners(nn.Module):
         self.losses = losses
 
     def forward(self, batch: Batch, answers: Mapping[str, Any]) -> tuple[LossTerm, ...]:
-        """Give the loss terms of one batch."""
+        """Give the loss terms of one batch.
+
+        Args:
+            batch: the batch.
+            answers: the `Output` of each frozen network for this batch, by role.
+        """
         learning = {role: _once_a_step(module) for role, module in self.roles.items()}
         answering = {role: _answering(answer) for role, answer in answers.items()}
         return tuple(self.losses(Cast({**learning, **answering}), batch))

@@ -58,7 +58,7 @@ class Live:
 
     def say(self, text: str) -> None:
         """Print a line above."""
-        self._console.print(text, style="yellow" if text.startswith("warning") else "", soft_wrap=True)
+        self._console.print(text, style="yellow" if text.startswith("warning") else "")
 
     def phase(self, name: str, epochs: int, steps: int, done: int) -> None:
         """Start with an empty picture."""

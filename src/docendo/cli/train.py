@@ -32,10 +32,9 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
         return
     name = method_named("train", method)
     import docendo
-
-    shown = Output()
     from docendo.cli.live import progress_on
 
+    shown = Output()
     with progress_on(shown) as progress:
         run = docendo.train(name, **options.keywords(), progress=progress)
     shown.print()

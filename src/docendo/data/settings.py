@@ -19,14 +19,17 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
 
     name: str = Field(
         "digits",
-        description="digits, cifar10, cifar100, or a path: a folder of class folders, a Parquet file, a folder of them",
+        description="digits, cifar10, cifar100, svhn, mnist, fashion-mnist, tiny-imagenet, imagenet, or a path: a "
+        "folder of class folders, Parquet or WebDataset (.tar) files, or a folder of them",
     )
-    root: str | None = Field(None, description='where cifar10 and cifar100 live; default "~/.cache/docendo"')
-    download: bool = Field(False, description="fetch cifar10 or cifar100 if they are not there yet")
+    root: str | None = Field(None, description='where named sets but digits live; default "~/.cache/docendo"')
+    download: bool = Field(
+        False, description="fetch the set if it is not there yet: cifar10, cifar100, svhn, mnist, fashion-mnist"
+    )
     image_size: int | None = Field(
         None,
-        description="side in pixels, at least 4; default the set's own: digits 8, cifar 32, small images of one size "
-        "as they are, else 224",
+        description="side in pixels, at least 4; default the set's own, as digits 8 and cifar 32; small images of one "
+        "size as they are; else 224",
     )
     validation: float = Field(
         0.1,
@@ -44,7 +47,7 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
     augment: Literal["auto", "none", "shift", "shift_flip", "resized_crop"] = Field(
         "auto",
         description="random views for training: shift (pad and crop), with flips, or a crop of random size; auto: "
-        "digits shift, cifar and images up to 64 pixels shift_flip, larger ones resized_crop",
+        "digits, svhn and mnist shift, other images up to 64 pixels shift_flip, larger ones resized_crop",
     )
     pad: int | None = Field(
         None, description="how many pixels shift moves at most; default an eighth of the image size"

@@ -11,11 +11,13 @@ from PIL import Image
 
 from docendo.data.images import read_image
 from docendo.data.settings import DataSettings
+from docendo.data.sources.folder import folder, has_class_folders
 from docendo.data.sources.part import Found
 from docendo.data.sources.shards import shards
+from docendo.data.sources.tar import tar
 from docendo.errors import DocendoError, nearest
 
-BUILT_IN = ("digits", "cifar10", "cifar100")
+BUILT_IN = ("digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "tiny-imagenet", "imagenet")
 
 
 def find(settings: DataSettings) -> Found:
@@ -24,29 +26,33 @@ def find(settings: DataSettings) -> Found:
     Raises:
         DocendoError: there is none of that name, or it cannot be read.
     """
+    path = Path(settings.name).expanduser()
+    if settings.name not in BUILT_IN and not path.exists():
+        raise _unknown(settings.name)
+    try:
+        return _built_in(settings) if settings.name in BUILT_IN else _at(path)
+    except OSError as error:
+        raise DocendoError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+
+
+def _built_in(settings: DataSettings) -> Found:
     # Sources are imported when they are asked for: scikit-learn and torchvision take seconds.
     if settings.name == "digits":
         from docendo.data.sources.digits import digits
 
         return digits()
-    if settings.name in ("cifar10", "cifar100"):
-        from docendo.data.sources.cifar import cifar
+    from docendo.data.sources.imagenet import imagenet, tiny_imagenet
+    from docendo.data.sources.published import published
 
-        return cifar(settings)
-    path = Path(settings.name).expanduser()
-    if not path.exists():
-        raise _unknown(settings.name)
-    try:
-        return _at(path)
-    except OSError as error:
-        raise DocendoError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+    return {"imagenet": imagenet, "tiny-imagenet": tiny_imagenet}.get(settings.name, published)(settings)
 
 
 def _at(path: Path) -> Found:
     if path.is_dir() and not shards(path, ".parquet"):
-        from docendo.data.sources.folder import folder
-
-        return folder(path)
+        # Archives often stay beside the folders that came out of them.
+        return tar(path) if shards(path, ".tar") and not has_class_folders(path) else folder(path)
+    if path.suffix == ".tar":
+        return tar(path)
     with _pyarrow_for(path):
         from docendo.data.sources.parquet import parquet
     return parquet(path)

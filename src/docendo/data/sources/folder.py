@@ -91,6 +91,13 @@ def folder(path: Path) -> Found:
     )
 
 
+def has_class_folders(path: Path) -> bool:
+    """Say whether `folder` would find classes in a folder or in its train/, val/ and test/."""
+    inside = _folders(path)
+    others = [name for name in inside if name.casefold() not in {"data", *PART_NAMES}]
+    return len(others) > 1 or any(_folders(path / name) for name in inside if name not in others)
+
+
 def _folders(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 

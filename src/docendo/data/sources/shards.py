@@ -67,6 +67,18 @@ def numbered_classes(train: Part) -> tuple[str, ...]:
     return tuple(str(label) for label in range(largest + 1))
 
 
+def lines_of(path: Path) -> list[str]:
+    """Read the lines of a text file.
+
+    Raises:
+        DocendoError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DocendoError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
+
+
 def clumped(part: Part, mixed: int) -> Iterable[str]:
     """Warn if images that are streamed in their order, mixed only so many at a time, lie sorted by class."""
     labels = part.labels

@@ -69,15 +69,18 @@ class Split:
         order = self.store.shuffled(self.rows, generator(seed, stream, epoch, "order"))
         return EpochTable(order, self.augmentation.draw(len(self), generator(seed, stream, epoch, "view")))
 
-    def steps(self, batch_size: int) -> int:
+    def steps(self, batch_size: int, processes: int = 1) -> int:
         """Count the batches of one epoch of training.
 
-        A last batch of a single image is left out, as BatchNorm cannot learn from one.
+        A last batch of a single image is left out, as BatchNorm cannot learn from one, and so is one with fewer images
+        than processes.
         """
         full, rest = divmod(len(self), batch_size)
-        return full + (rest > 1)
+        return full + (rest >= max(2, processes))
 
-    def batches(self, batch_size: int, *, table: EpochTable | None = None, start: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int, *, table: EpochTable | None = None, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Give the split in batches.
 
         Args:
@@ -85,6 +88,7 @@ class Split:
             table: training views, in its order, `steps(batch_size)` batches. None, for evaluation: all samples in
                 order, not augmented.
             start: the number of the first batch to give, counted from 0.
+            share: (k, n) gives, of each training batch, every n-th image from the k-th: the part of one of n processes.
 
         Yields:
             Batches on the device of the data set: images float32, normalised, channels last in memory; progress 0.
@@ -96,11 +100,14 @@ class Split:
         order = torch.arange(len(self)) if table is None else table.order
         view = torch.full_like(order, self.augmentation.plain) if table is None else table.view[order]
         end = len(order)
-        if training and batch_size > 1 and end % batch_size == 1:
-            end -= 1
-        order, view = order[start * batch_size : end], view[start * batch_size : end]
+        if training and batch_size > 1:
+            end = min(end, self.steps(batch_size, share[1]) * batch_size)
+        mine = torch.arange(start * batch_size, end)
+        mine = mine[mine % batch_size % share[1] == share[0]]
+        order, view = order[mine], view[mine]
         if not len(order):
             return
+        batch_size = len(range(share[0], batch_size, share[1]))
         images = self.store.images(
             self.rows[order], view, batch_size, self.image_size, self.augmentation if training else None
         )

@@ -1,6 +1,7 @@
 """Images as the engine wants them: splits in batches, every random choice a pure function of its seed."""
 
 from docendo.data.dataset import DataSet
+from docendo.data.expectation import Expectation, renormalise
 from docendo.data.images import normalise, prepare, read_image
 from docendo.data.loading import load
 from docendo.data.seeds import generator, seed_for
@@ -14,6 +15,7 @@ __all__ = [
     "DataSet",
     "DataSettings",
     "EpochTable",
+    "Expectation",
     "NoAugmentation",
     "ResizedCrop",
     "Shift",
@@ -24,5 +26,6 @@ __all__ = [
     "normalise",
     "prepare",
     "read_image",
+    "renormalise",
     "seed_for",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from docendo.data.expectation import Expectation
 from docendo.data.split import Split
 from docendo.data.views import Augmentation
 
@@ -45,6 +46,11 @@ class DataSet:
     test: Split
     notes: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def expectation(self) -> Expectation:
+        """What networks that train on these images come to expect."""
+        return Expectation(self.mean, self.std, self.image_size)
 
     def to(self, device: torch.device | str) -> DataSet:
         """Give the data set with its batches on a device; images in memory are copied there once."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from docendo.core import Batch
+from docendo.data.expectation import Expectation, resized
 from docendo.data.images import normalise
 from docendo.data.seeds import generator
 from docendo.data.stores import Store, chunks
@@ -40,6 +41,7 @@ class Split:
         image_size: side in pixels.
         mean: of each channel, in [0, 1].
         std: of each channel, in [0, 1].
+        resize: side to which normalised images are scaled at last; None: not at all.
     """
 
     labels: Tensor
@@ -49,6 +51,7 @@ class Split:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: int | None = None
 
     def __repr__(self) -> str:
         """Say how many samples there are, and not what each label is."""
@@ -102,7 +105,7 @@ class Split:
         end = len(order)
         if training and batch_size > 1:
             end = min(end, self.steps(batch_size, share[1]) * batch_size)
-        mine = torch.arange(start * batch_size, end)
+        mine = torch.arange(min(start * batch_size, end), end)
         mine = mine[mine % batch_size % share[1] == share[0]]
         order, view = order[mine], view[mine]
         if not len(order):
@@ -113,7 +116,14 @@ class Split:
         )
         sides = (chunks(t.to(device), batch_size) for t in (self.labels[order], order, view))
         for pixels, labels, index, views in zip(images, *sides, strict=True):
-            yield Batch(normalise(pixels, self.mean, self.std), labels, index, views, 0.0)
+            seen = resized(normalise(pixels, self.mean, self.std), self.resize or self.image_size)
+            yield Batch(seen, labels, index, views, 0.0)
+
+    def seen_by(self, network: Expectation | None) -> Split:
+        """Give the same images as a network expects them; None expects them as they are."""
+        if network is None:
+            return self
+        return replace(self, mean=network.mean, std=network.std, resize=network.image_size)
 
     def where(self, i: int) -> str:
         """Say where sample `i` came from: a path, or a file and a row."""

@@ -1,0 +1,52 @@
+"""How a network wants its images: a teacher may expect another normalisation, or another size, than its student."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Expectation(NamedTuple):
+    """What a network's images are made to be.
+
+    Attributes:
+        mean: subtracted from each channel of images in [0, 1].
+        std: what each channel is then divided by.
+        image_size: side in pixels.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+
+
+def renormalise(images: Tensor, ours: Expectation, theirs: Expectation) -> Tensor:
+    """Turn images made for one network into what another expects.
+
+    Args:
+        images: (B, C, H, W), floating point, normalised by `ours`.
+        ours: what they are.
+        theirs: what is wanted.
+
+    Returns:
+        (B, C, H', W'): the same tensor where both expect the same.
+    """
+    if (ours.mean, ours.std) != (theirs.mean, theirs.std):
+        old_mean, old_std, mean, std = (
+            torch.tensor(numbers, dtype=images.dtype, device=images.device).view(-1, 1, 1)
+            for numbers in (ours.mean, ours.std, theirs.mean, theirs.std)
+        )
+        images = images * (old_std / std) + (old_mean - mean) / std
+    return resized(images, theirs.image_size)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Scale images (B, C, H, W) to so many pixels a side, antialiased as Pillow does where they become smaller."""
+    if images.shape[-2:] == (size, size):
+        return images
+    # Not every device scales 16-bit numbers, and few bits would be left of them.
+    wide = images if images.dtype == torch.float64 else images.float()
+    return F.interpolate(wide, (size, size), mode="bilinear", antialias=True).to(images.dtype)

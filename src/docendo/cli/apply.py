@@ -20,7 +20,7 @@ def evaluate(
     /,
     *,
     data: Annotated[str | None, Parameter(help="Data set name or path; by default the run's own.")] = None,
-    root: Annotated[Path | None, Parameter(help="Folder of cifar10 and cifar100.")] = None,
+    root: Annotated[Path | None, Parameter(help="Folder of named data sets.")] = None,
     split: Annotated[Literal["test", "val", "train"], Parameter(help="Which images.")] = "test",
     role: Role = None,
     as_json: Json = False,

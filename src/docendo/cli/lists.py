@@ -14,11 +14,17 @@ from docendo.errors import DocendoError, nearest
 Row = dict[str, Any]
 
 DATA = {
-    "digits": "Real handwritten digits, 10 classes, 8×8 grey; comes with scikit-learn.",
-    "cifar10": "Small photos, 10 classes, 32×32; in --root, or by --download.",
-    "cifar100": "Small photos, 100 classes, 32×32; in --root, or by --download.",
+    "digits": "Real handwritten digits, 10 classes, 8x8 grey; comes with scikit-learn.",
+    "cifar10": "Small photos, 10 classes, 32x32; in --root, or by --download.",
+    "cifar100": "Small photos, 100 classes, 32x32; in --root, or by --download.",
+    "svhn": "House numbers in photos, 10 classes, 32x32; in --root, or by --download.",
+    "mnist": "Handwritten digits, 10 classes, 28x28 grey; in --root, or by --download.",
+    "fashion-mnist": "Clothes, 10 classes, 28x28 grey; in --root, or by --download.",
+    "tiny-imagenet": "Photos, 200 classes, 64x64; unpacked in --root.",
+    "imagenet": "Photos, 1000 classes, of many sizes; unpacked in --root.",
     "FOLDER": "Your own images: a folder for each class, in train, val and test or without.",
     "FILE.parquet": "Parquet in the Hugging Face layout, a file or a folder of files.",
+    "FILE.tar": "WebDataset shards, a file or a folder of files.",
 }
 
 

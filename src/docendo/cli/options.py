@@ -25,12 +25,10 @@ class RunOptions:
         None
     )
     student: Annotated[str | None, Parameter(help="Network name, or weights file to start from.")] = None
-    data: Annotated[
-        str | None, Parameter(help="digits (default), cifar10, cifar100, a folder of class folders, or Parquet files.")
-    ] = None
-    root: Annotated[Path | None, Parameter(help="Folder of cifar10 and cifar100 (~/.cache/docendo).")] = None
+    data: Annotated[str | None, Parameter(help="digits (default), another name (docendo list data), or a path.")] = None
+    root: Annotated[Path | None, Parameter(help="Folder of named data sets (~/.cache/docendo).")] = None
     download: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Fetch cifar10 or cifar100 if not there.")
+        bool, Parameter(negative=(), show_default=False, help="Fetch a named data set that is not there.")
     ] = False
     image_size: Annotated[Whole, Parameter(help="Side in pixels; by default the data set's own.")] = None
     epochs: Annotated[

@@ -88,7 +88,7 @@ def test_metadata_must_fit_the_network(tmp_path: Path, what: str, wanted: int, g
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet32x4", "wrn_16_2", "resnet18"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet32x4", "wrn_16_2"])
 @pytest.mark.parametrize(
     ("wrapper", "prefix"), [("model", ""), ("state_dict", "module."), (None, "module."), (None, "")]
 )

@@ -1,4 +1,4 @@
-"""Networks in stages: made by name or from a weights file.
+"""Networks in stages: made by name, from a weights file, or cut out of a module of your own.
 
 >>> network = create("resnet8", classes=10, channels=1, image_size=8)
 >>> network.shapes
@@ -15,6 +15,7 @@
 
 from docendo.networks.catalog import create, names, register
 from docendo.networks.cost import macs, parameters
+from docendo.networks.cut import cut
 from docendo.networks.staged import NetworkSpec, StagedNetwork
 from docendo.networks.weights import LoadedWeights, load, read, save
 
@@ -23,6 +24,7 @@ __all__ = [
     "NetworkSpec",
     "StagedNetwork",
     "create",
+    "cut",
     "load",
     "macs",
     "names",

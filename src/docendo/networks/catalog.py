@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from docendo.errors import DocendoError, nearest
+from docendo.networks import foreign
+from docendo.networks.cut import cut
 from docendo.networks.staged import NetworkSpec, StagedNetwork
-from docendo.networks.timm_resnet import FAMILY as TIMM_RESNETS
-from docendo.networks.timm_resnet import TimmResNet
 from docendo.networks.zoo.densenet import DenseNet
 from docendo.networks.zoo.four_stage_resnet import DEPTHS, FourStageResNet
 from docendo.networks.zoo.mobilenet import MobileNetV2
@@ -22,7 +25,7 @@ from docendo.networks.zoo.vgg import FAMILY as VGGS
 from docendo.networks.zoo.vgg import VGG
 from docendo.networks.zoo.wide_resnet import WideResNet
 
-Factory = Callable[[NetworkSpec], StagedNetwork]
+Factory = Callable[[NetworkSpec], nn.Module]
 
 _TABLE: dict[str, Factory] = {}
 _TABLE.update({name: functools.partial(ResNet, blocks=n, widths=widths) for name, (n, widths) in RESNETS.items()})
@@ -33,7 +36,7 @@ _TABLE.update({f"ResNet{d}": functools.partial(FourStageResNet, depth=d, aggrega
 _TABLE.update({f"ResNeXt{d}": functools.partial(FourStageResNet, depth=d, aggregated=True) for d in DEPTHS})
 _TABLE.update({f"SEResNet{d}": functools.partial(SEResNet, depth=d) for d in DEPTHS})
 _TABLE["densenet_bc_100_12"] = functools.partial(DenseNet, depth=100, growth=12)
-_TABLE.update(dict.fromkeys(TIMM_RESNETS, TimmResNet))
+_TABLE.update(dict.fromkeys(("resnet18", "resnet34", "resnet50"), foreign.make))
 
 _REGISTERED: set[str] = set()
 
@@ -51,25 +54,31 @@ _SPELLINGS = (
 """Other usual spellings, and what the catalog makes of them."""
 
 
+PRETRAINED = "pretrained"
+
+
 def create(
     name: str, *, classes: int, channels: int = 3, image_size: int = 32, weights: str | Path | None = None
 ) -> StagedNetwork:
     """Make a network by name, with fresh weights or those of a file.
 
     Args:
-        name: one of `names()`, another usual spelling of it (`WRN-40-2`, `resnet-20`), or any wide ResNet `wrn_d_k`
-            with d = 6n + 4. Upper and lower case matter: `ResNet18` and `resnet18` are different networks.
+        name: one of `names()`, another usual spelling of it (`WRN-40-2`, `resnet-20`), any wide ResNet `wrn_d_k` with
+            d = 6n + 4, or any classifier of timm or torchvision, which is then cut into stages; `timm/vgg16` and
+            `torchvision/vgg16` say which is meant. Upper and lower case matter: `ResNet18` and `resnet18` are two.
         classes: number of classes K, at least 1.
         channels: colours of the images: 1 for grey, 3 for RGB.
-        image_size: height and width of the images in pixels; networks run on other sizes too.
-        weights: a weights file of the same architecture, classes and channels; see `load`.
+        image_size: height and width of the images in pixels.
+        weights: a weights file of the same architecture, classes and channels (see `load`), or "pretrained" for the
+            published weights of a timm or torchvision network, whose classifier stays fresh for other classes.
 
     Raises:
-        DocendoError: for an unknown name, numbers that make no sense, or weights that do not belong to this network.
+        DocendoError: for an unknown name, numbers that make no sense, a network that cannot be cut, or weights that do
+            not belong to this network.
     """
     spec = NetworkSpec(canonical(name), classes, channels, image_size)
-    network = build(spec)
-    if weights is not None:
+    network = build(spec, pretrained=weights == PRETRAINED)
+    if weights is not None and weights != PRETRAINED:
         # Here, because reading weights needs this catalog to recognise what is in a file.
         from docendo.networks.weights import fill
 
@@ -78,7 +87,7 @@ def create(
 
 
 def names() -> tuple[str, ...]:
-    """Give the names in the catalog, registered ones last; other wide ResNets (`wrn_28_10`) can be made as well."""
+    """Give the names in the catalog, registered ones last; other wide ResNets, timm and torchvision work as well."""
     return tuple(_TABLE)
 
 
@@ -87,7 +96,8 @@ def register(name: str, factory: Factory) -> None:
 
     Args:
         name: a new name, or one registered before, which is then replaced.
-        factory: makes the network, with fresh weights, from a `NetworkSpec`: classes, channels and image size.
+        factory: makes the network, with fresh weights, from a `NetworkSpec`: classes, channels and image size. What is
+            not a `StagedNetwork` is cut.
 
     Raises:
         DocendoError: if the name is one of docendo's own.
@@ -99,20 +109,46 @@ def register(name: str, factory: Factory) -> None:
     _REGISTERED.add(name)
 
 
-def build(spec: NetworkSpec) -> StagedNetwork:
-    """Make the network of a spec, with fresh weights; `architecture` must be as `canonical` gives it.
+def build(spec: NetworkSpec, pretrained: bool = False) -> StagedNetwork:
+    """Make the network of a spec, with fresh or published weights; `architecture` must be as `canonical` gives it.
 
     Raises:
-        DocendoError: for numbers that make no sense.
+        DocendoError: for numbers that make no sense, a network that cannot be cut, or weights that cannot be had.
     """
     for what in ("classes", "channels", "image_size"):
         number = getattr(spec, what)
         if type(number) is not int or number < 1:
             raise DocendoError(f"{spec.architecture}: {what} must be a whole number of at least 1, got {number!r}")
-    network = _factory(spec.architecture)(spec)
+    if pretrained and not is_foreign(spec.architecture):
+        raise DocendoError(
+            f"{spec.architecture} has no published weights: give a weights file, or a network of timm or torchvision"
+        )
+    module = foreign.make(spec, pretrained=True) if pretrained else factory_of(spec.architecture)(spec)
+    note = foreign.fit_to_small_images(module, spec) if is_foreign(spec.architecture) else None
+    if isinstance(module, StagedNetwork):
+        network = module
+    else:
+        images = torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
+        network = cut(module, images, name=spec.architecture)
     network.spec = spec
+    network.notes = (note,) if note else ()
     network.factory = functools.partial(build, spec)
     return network
+
+
+def factory_of(architecture: str) -> Factory:
+    """Give what makes the module of a canonical name, before it is cut."""
+    if architecture in _TABLE:
+        return _TABLE[architecture]
+    if is_foreign(architecture):
+        return foreign.make
+    depth, factor = architecture.removeprefix("wrn_").split("_")
+    return functools.partial(WideResNet, depth=int(depth), factor=int(factor))
+
+
+def is_foreign(architecture: str) -> bool:
+    """Say whether a canonical name is that of a network of timm or torchvision."""
+    return architecture.startswith(("timm/", "torchvision/")) or _TABLE.get(architecture) is foreign.make
 
 
 def canonical(name: str) -> str:
@@ -138,7 +174,10 @@ def canonical(name: str) -> str:
             f'unknown network "{name}": a wide ResNet wrn_d_k has depth d = 6n + 4 (10, 16, 22, 28, 34, 40, ...) '
             "and factor k of at least 1"
         )
-    raise DocendoError(f'unknown network "{name}": {nearest(name, _TABLE)}')
+    near = nearest(name, [*_TABLE, *foreign.names("timm"), *foreign.names("torchvision")])
+    if near.startswith("known"):
+        near = nearest(name, _TABLE) + ", and every classifier of timm and torchvision"
+    raise DocendoError(f'unknown network "{name}": {near}')
 
 
 def _resolve(name: str) -> str | None:
@@ -148,11 +187,11 @@ def _resolve(name: str) -> str | None:
         depth, factor = int(wide[1]), int(wide[2])
         return f"wrn_{depth}_{factor}" if depth >= 10 and depth % 6 == 4 and factor >= 1 else None
     matches = ((re.fullmatch(pattern, name), plain) for pattern, plain in _SPELLINGS)
-    return next((known for found, plain in matches if found and (known := found.expand(plain)) in _TABLE), None)
+    known = next((known for found, plain in matches if found and (known := found.expand(plain)) in _TABLE), None)
+    return known or _resolve_foreign(name)
 
 
-def _factory(architecture: str) -> Factory:
-    if architecture in _TABLE:
-        return _TABLE[architecture]
-    depth, factor = architecture.removeprefix("wrn_").split("_")
-    return functools.partial(WideResNet, depth=int(depth), factor=int(factor))
+def _resolve_foreign(name: str) -> str | None:
+    found = foreign.resolve(name)
+    plain = found.removeprefix("timm/") if found else ""
+    return plain if found and _TABLE.get(plain) is foreign.make else found

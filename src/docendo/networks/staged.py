@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from docendo.core import Output
+from docendo.errors import DocendoError
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ class StagedNetwork(nn.Module):
     Attributes:
         spec: what to build it again from.
         factory: builds a network like this one with fresh weights; set by whoever created it.
+        notes: what its user should be told about how it was made, a line each.
     """
 
     spec: NetworkSpec
     factory: Callable[[], StagedNetwork]
+    notes: tuple[str, ...] = ()
 
     def cut(self) -> tuple[Sequence[nn.Module], nn.Module]:
         """Group the layers into stages and a head that gives an `Output` without stages."""
@@ -63,7 +66,11 @@ class StagedNetwork(nn.Module):
         """The (C, H, W) of each stage's output for images of the size in `spec`."""
         with evaluating(self), torch.no_grad():
             stages = self(self.example_images()).stages
-        return tuple((s.shape[1], s.shape[2], s.shape[3]) for s in stages)
+        return tuple((s.shape[1], s.shape[2], s.shape[3]) for s in self.maps(stages))
+
+    def maps(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """View stage outputs, all or the last ones, as maps (B, C, H, W): they may be tokens, or have channels last."""
+        return tuple(stages)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -87,7 +94,16 @@ class StagedNetwork(nn.Module):
         return Tail(stages[i + 1 :], head)
 
     def fresh(self) -> StagedNetwork:
-        """Build a network like this one with new random weights, from its factory."""
+        """Build a network like this one with new random weights, from its factory.
+
+        Raises:
+            DocendoError: if it has none.
+        """
+        if "factory" not in self.__dict__:
+            raise DocendoError(
+                f"{self.spec.architecture} cannot be built afresh: create it by name (docendo.networks.register makes "
+                "your own known), or give cut() its factory"
+            )
         return self.factory()
 
     def train(self, mode: bool = True) -> StagedNetwork:

@@ -8,9 +8,10 @@ files of one much used project keep their options).
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from docendo.errors import DocendoError
 from docendo.files import write_atomically
 from docendo.networks import catalog
 from docendo.networks.staged import NetworkSpec, StagedNetwork
+
+FOREIGN_SIZE = 224
+"""The image size of networks for larger images, where a file does not say."""
 
 Tensors = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -223,37 +227,47 @@ def _recognised(path: Path, tensors: Tensors) -> NetworkSpec:
         return spec
     found = _shapes(tensors)
 
-    def distance(candidate: tuple[NetworkSpec, Shapes]) -> int:
-        return len(candidate[1].keys() ^ found.keys()) + len(candidate[1].items() ^ found.items())
+    def distance(name: str) -> int:
+        expected = _usual_shapes(name, catalog.factory_of(name))
+        return len(expected.keys() ^ found.keys()) + len(expected.items() ^ found.items())
 
-    closest, expected = min(_candidates(tensors), key=distance)
+    near = min(catalog.names(), key=distance)
+    but = _difference(_shapes_of(_fitted(near, tensors)), found)
     raise DocendoError(
-        f"{path}: no network in the catalog has exactly its {len(tensors)} tensors; "
-        f"nearest is {closest.architecture}, but {_difference(expected, found)}"
+        f"{path}: no network in the catalog has exactly its {len(tensors)} tensors; nearest is {near}, but {but}"
     )
 
 
 def _find(tensors: Tensors) -> NetworkSpec | None:
     """Find the network in the catalog that has exactly these tensors."""
-    return next((spec for spec, expected in _candidates(tensors) if expected == _shapes(tensors)), None)
-
-
-def _candidates(tensors: Tensors) -> Iterator[tuple[NetworkSpec, Shapes]]:
-    """Give every network in the catalog with its shapes, for the channels and classes that its end layers have here."""
     for name in catalog.names():
-        spec = NetworkSpec(name, classes=1)
-        expected = _shapes_of(spec)
-        first = next(tensors.get(key) for key, shape in expected.items() if len(shape) == 4)
-        last = next(tensors.get(key) for key, shape in reversed(expected.items()) if len(shape) == 2)
-        if first is not None and last is not None and (first.dim(), last.dim()) == (4, 2):
-            spec = NetworkSpec(name, classes=last.shape[0], channels=first.shape[1])
-            expected = _shapes_of(spec)
-        yield spec, expected
+        if _usual_shapes(name, catalog.factory_of(name)).keys() == tensors.keys():
+            spec = _fitted(name, tensors)
+            if _shapes_of(spec) == _shapes(tensors):
+                return spec
+    return None
+
+
+def _fitted(name: str, tensors: Tensors) -> NetworkSpec:
+    """Give the spec of a network with the channels and classes that its first and last layers have here."""
+    expected = _usual_shapes(name, catalog.factory_of(name))
+    first = next(tensors.get(key) for key, shape in expected.items() if len(shape) == 4)
+    last = next(tensors.get(key) for key, shape in reversed(expected.items()) if len(shape) == 2)
+    channels = first.shape[1] if first is not None and first.dim() == 4 else 3
+    classes = last.shape[0] if last is not None and last.dim() == 2 else 1
+    return NetworkSpec(name, classes, channels, FOREIGN_SIZE if catalog.is_foreign(name) else 32)
+
+
+@functools.cache
+def _usual_shapes(name: str, factory: catalog.Factory) -> Shapes:
+    # By factory too, as a registered network may be replaced.
+    with torch.device("meta"):
+        return _shapes(factory(NetworkSpec(name, classes=1)).state_dict())
 
 
 def _shapes_of(spec: NetworkSpec) -> Shapes:
     with torch.device("meta"):
-        return _shapes(catalog.build(spec).state_dict())
+        return _shapes(catalog.factory_of(spec.architecture)(spec).state_dict())
 
 
 def _fill_strictly(network: StagedNetwork, tensors: Tensors, path: Path) -> None:

@@ -30,7 +30,7 @@ def settings(method: str) -> str:
 
 def phases(method: str) -> str:
     """Write, for each phase on resnet20 and resnet8, the loss terms and the parts that their gradients reach."""
-    explanation = docendo.explain(method, {"data.train_images": 20})
+    explanation = docendo.explain(method, set={"data.train_images": 20})
     return "\n\n".join(phase(plan) for plan in explanation.phases)
 
 

@@ -63,6 +63,8 @@ class LossTerm(NamedTuple):
         kind: the name of the loss: "ce", "kd".
         value: the loss, a scalar.
         weight: its factor in the sum that is minimised; a term of weight 0 is shown but not learned from.
+        over_batch: whether the value is a "mean" over the images of the batch or a "sum"; several processes, which see
+            a part each, put it together accordingly.
     """
 
     learner: str
@@ -70,6 +72,7 @@ class LossTerm(NamedTuple):
     kind: str
     value: Tensor
     weight: float = 1.0
+    over_batch: Literal["mean", "sum"] = "mean"
 
     @property
     def name(self) -> str:

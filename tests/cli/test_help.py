@@ -9,9 +9,9 @@ from cyclopts import Parameter
 
 import docendo
 from docendo.cli.method_help import further_settings
-from docendo.cli.options import DOTTED, RunOptions, own_options
+from docendo.cli.options import RunOptions, own_options
 from docendo.methods import METHODS, settings_of
-from docendo.recipes.settings import RUN_KEYS, RunSettings
+from docendo.recipes.settings import KEYS, RUN_KEYS, RunSettings
 from tests.cli.conftest import call
 
 
@@ -96,4 +96,4 @@ def test_options_state_the_defaults_of_the_models() -> None:
     for name in ("batch_size", "lr", "seed", "accelerator", "devices", "strategy", "precision"):
         helped = next(m.help for m in reversed(hints[name].__metadata__) if isinstance(m, Parameter) and m.help)
         assert f"({RunSettings.model_fields[name].default})" in helped
-    assert set(DOTTED.values()) - {"networks.teacher", "networks.student"} <= set(RUN_KEYS)
+    assert set(KEYS.values()) - {"networks.teacher", "networks.student"} <= set(RUN_KEYS)

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from docendo.cli.options import RunOptions, pairs
 from docendo.recipes import train
+from docendo.recipes.settings import flags_of
 from tests.cli.conftest import SMALL, Trained, call
 
 
@@ -95,9 +96,9 @@ def test_every_option_reaches_the_recipe() -> None:
     assert options.keywords() == {**given, "set": {"kd": "1"}}
     assert set(options.keywords()) <= set(train.__kwdefaults__)
     assert RunOptions().keywords() == {"set": {}}
-    assert options.flags()["networks.teacher"] == "a"
-    assert options.flags()["data.root"] == "d"
-    assert not {"out", "config", "resume", "set"} & set(options.flags())
+    assert flags_of(options.of_explain())["networks.teacher"] == "a"
+    assert flags_of(options.of_explain())["data.root"] == "d"
+    assert not {"out", "resume"} & set(options.of_explain())
 
 
 def test_pairs_keep_what_follows_the_first_equals_sign() -> None:

@@ -20,7 +20,7 @@ SmallRun = Callable[..., docendo.Run]
 
 @EVERY
 def test_rehearses(method: str) -> None:
-    explanation = docendo.explain(method, {"data.train_images": 200})
+    explanation = docendo.explain(method, set={"data.train_images": 200})
     assert explanation.phases
     assert explanation.deployed in explanation.kept
     for phase in explanation.phases:

@@ -17,7 +17,7 @@ ALL = ("teacher.stage1", "teacher.stage2", "teacher.stage3", "teacher.head")
 
 
 def friendly(**switches: object) -> PhasePlan:
-    return docendo.explain(SFTN(**switches), {"data.train_images": 200}).phases[0]  # type: ignore[arg-type]
+    return docendo.explain(SFTN(**switches), set={"data.train_images": 200}).phases[0]  # type: ignore[arg-type]
 
 
 def matrix(plan: PhasePlan) -> dict[str, set[str]]:
@@ -81,18 +81,18 @@ def test_branches_change_the_teacher(small_run: SmallRun) -> None:
 
 
 def test_a_trained_start_takes_a_fraction_of_the_epochs(small_run: SmallRun, tmp_path: Path) -> None:
-    explanation = docendo.explain(SFTN(start="trained"), {"epochs": 8, "data.train_images": 200})
+    explanation = docendo.explain(SFTN(start="trained"), epochs=8, set={"data.train_images": 200})
     assert [p.name for p in explanation.phases] == ["teacher", "friendly teacher", "student"]
     assert explanation.epochs == (8, 2, 8)
     teacher = small_run("plain", "plain", teacher="resnet8", set={"role": "teacher"}).folder / "teacher.safetensors"
-    tuned = docendo.explain(SFTN(start="trained"), {"networks.teacher": str(teacher), "data.train_images": 200})
+    tuned = docendo.explain(SFTN(start="trained"), teacher=teacher, set={"data.train_images": 200})
     assert [p.name for p in tuned.phases] == ["friendly teacher", "student"]
     with pytest.raises(DocendoError, match=r"trains its teacher from scratch, but weights were given .* start=trained"):
         small_run("sftn", "scratch", teacher=teacher)
 
 
 def test_then_teaches_with_its_own_settings(small_run: SmallRun) -> None:
-    phases = docendo.explain(SFTN(then=KD(ce=0.3, kd=0.7)), {"data.train_images": 200}).phases
+    phases = docendo.explain(SFTN(then=KD(ce=0.3, kd=0.7)), set={"data.train_images": 200}).phases
     assert {term.name: term.weight for term in phases[1].terms} == {"student<labels:ce": 0.3, "student<teacher:kd": 0.7}
 
 

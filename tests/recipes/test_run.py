@@ -181,7 +181,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "lr nan": ({"lr": float("nan")}, r"lr is nan, but should be"),
     "lr negative": ({"lr": -0.1}, r"lr is -0.1, but should be greater than 0"),
     "seed": ({"seed": -1}, r"seed is -1, but should be greater than or equal to 0"),
-    "devices": ({"devices": 2}, r"devices is 2, but should be"),
+    "devices": ({"devices": 0}, r"devices is 0, but should be greater than or equal to 1"),
+    "accelerator": ({"accelerator": "abacus"}, r"this machine cannot train with accelerator=abacus"),
     "role": ({"method": "plain", "teacher": "resnet8"}, r"plain has no teacher, only: student; .* --set role=teacher"),
     "weights that are not there": ({"teacher": "no/such.pth"}, r"no/such.pth"),
 }

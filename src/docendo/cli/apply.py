@@ -12,6 +12,7 @@ from docendo.cli.show import Output, count, percent, print_json
 
 Source = Annotated[Path, Parameter(name="WEIGHTS|RUN", help="A weights file, or the folder of a finished run.")]
 Role = Annotated[str | None, Parameter(help="Which network of a run; by default the one to deploy.")]
+Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one.")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="Print JSON.")]
 
 
@@ -23,12 +24,13 @@ def evaluate(
     root: Annotated[Path | None, Parameter(help="Folder of named data sets.")] = None,
     split: Annotated[Literal["test", "val", "train"], Parameter(help="Which images.")] = "test",
     role: Role = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Measure a trained network on images."""
     import docendo
 
-    found = docendo.evaluate(source, data=data, root=root, split=split, role=role)
+    found = docendo.evaluate(source, data=data, root=root, split=split, role=role, device=device)
     if as_json:
         print_json(found)
         return
@@ -45,6 +47,7 @@ def predict(
     *images: Annotated[str, Parameter(name="IMAGE", help="Image files; of a Parquet file, FILE.parquet#ROW.")],
     top: Annotated[int, Parameter(converter=number, help="How many classes to name.")] = 5,
     role: Role = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Name what is in images, with probabilities."""
@@ -54,7 +57,7 @@ def predict(
         raise DocendoError(f"predict needs an IMAGE too, such as: docendo predict {source} photo.jpg")
     import docendo
 
-    found = docendo.predict(source, images, top=top, role=role)
+    found = docendo.predict(source, images, top=top, role=role, device=device)
     if as_json:
         print_json(
             [{"image": p.image, "classes": [{"name": name, "probability": q} for name, q in p.classes]} for p in found]

@@ -31,8 +31,7 @@ def explain(
     name = method_named("explain", method)
     import docendo
 
-    asked = options.keywords()
-    explanation = docendo.explain(name, options.flags(), asked["set"], asked.get("config"))
+    explanation = docendo.explain(name, **options.of_explain())
     if as_json:
         print_json(plain(explanation))
     else:

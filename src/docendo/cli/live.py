@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from docendo.cli.show import duration, percent
+from docendo.cli.show import Output, duration, percent
 from docendo.engine.progress import Lines, Losses, Progress
 
 EVERY = 0.25
@@ -130,6 +130,13 @@ def progress_on(console: Console, *, short: bool = False) -> Iterator[Progress]:
             yield shown
     else:
         yield PhaseLines(sys.stdout) if short else Lines(sys.stdout)
+
+
+@contextmanager
+def progress_here() -> Iterator[Progress]:
+    """Give progress on the terminal of the process that trains, which may not be the one that the user started."""
+    with progress_on(Output()) as progress:
+        yield progress
 
 
 class PhaseLines:

@@ -47,7 +47,8 @@ class RunOptions:
     accelerator: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, Parameter(help="Where to compute (auto).")] = (
         None
     )
-    devices: Annotated[Whole, Parameter(help="How many (1).")] = None
+    devices: Annotated[Whole, Parameter(help="Devices, or CPU processes, on each machine (1).")] = None
+    nodes: Annotated[Whole, Parameter(help="Machines; start them by torchrun or SLURM (1).")] = None
     strategy: Annotated[str | None, Parameter(help="Lightning Fabric's strategy (auto).")] = None
     precision: Annotated[str | None, Parameter(help="Number format: 16-mixed, bf16-mixed, ... (32-true).")] = None
 
@@ -56,32 +57,19 @@ class RunOptions:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
         return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": pairs(self.sets)}
 
-    def flags(self) -> dict[str, Any]:
-        """Give the settings among it by dotted key, as `docendo.explain` takes them."""
-        others = ("set", "out", "config", "resume")
-        return {
-            DOTTED.get(k, k): str(v) if isinstance(v, Path) else v
-            for k, v in self.keywords().items()
-            if k not in others
-        }
+    def of_explain(self) -> dict[str, Any]:
+        """Give those of the keywords that `docendo.explain` takes, which has no run folder."""
+        return {k: v for k, v in self.keywords().items() if k not in ("out", "resume")}
 
 
 NOTHING_ASKED = RunOptions()
 
-DOTTED = {
-    "teacher": "networks.teacher",
-    "student": "networks.student",
-    "data": "data.name",
-    "root": "data.root",
-    "download": "data.download",
-    "image_size": "data.image_size",
-}
-"""The dotted keys of options, where they are not the option's name."""
-
 
 def own_options() -> set[str]:
     """Give the dotted keys of the settings that have an option of their own."""
-    return {DOTTED.get(f.name, f.name) for f in fields(RunOptions)}
+    from docendo.recipes.settings import KEYS
+
+    return {KEYS.get(f.name, f.name) for f in fields(RunOptions)}
 
 
 def pairs(sets: Iterable[str]) -> dict[str, str]:

@@ -31,12 +31,15 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
         show_method_help("train", train, method)
         return
     name = method_named("train", method)
-    import docendo
-    from docendo.cli.live import progress_on
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+    import docendo
+    from docendo.cli.live import progress_here
+
+    run = docendo.train(name, **options.keywords(), progress=progress_here)
+    if getattr(rank_zero_only, "rank", 0):
+        return
     shown = Output()
-    with progress_on(shown) as progress:
-        run = docendo.train(name, **options.keywords(), progress=progress)
     shown.print()
     shown.print(results_table(run))
     shown.print()

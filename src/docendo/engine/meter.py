@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from docendo.core import LossTerm
+from docendo.engine.processes import average
 
 TOTAL = "total"
 """How the weighted sum of the loss terms is called."""
@@ -38,9 +40,14 @@ class LossMeter:
         self._sums += values
         self._count += 1
 
-    def means(self) -> dict[str, float]:
-        """Give the mean of each term, and of the `TOTAL`, so far in this epoch; waits for the device."""
-        return dict(zip(self._columns, (self._sums / max(self._count, 1)).tolist(), strict=True))
+    def means(self, fabric: Fabric | None = None) -> dict[str, float]:
+        """Give the mean of each term, and of the `TOTAL`, so far in this epoch; waits for the device.
+
+        Args:
+            fabric: takes the mean over all its processes, which must all ask; without it, this one's is given.
+        """
+        sums = average(fabric, self._sums) if fabric is not None else self._sums
+        return dict(zip(self._columns, (sums / max(self._count, 1)).tolist(), strict=True))
 
     def first_bad(self) -> tuple[int, str] | None:
         """Give step and name of the first term that was not finite, or None; waits for the device."""

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from docendo.core import Batch, Losses, LossTerm, Output
+from docendo.data import Adaptation
 from docendo.errors import WiringError, nearest
 
 Reads = frozenset[str]
@@ -84,6 +85,33 @@ def freeze(networks: Mapping[str, nn.Module], statistics: Literal["running", "ba
         network.train(statistics == "batch")
 
 
+def as_expected(network: nn.Module, images: Tensor) -> Tensor:
+    """Give images as a network wants them: adapted by its `adaptation` (`docendo.data.Adaptation`), if it has one."""
+    adaptation = adaptation_of(network)
+    return images if adaptation is None else adaptation(images)
+
+
+def adaptation_of(network: nn.Module) -> Adaptation | None:
+    """Give what turns images of this run into those that a network expects; None if it expects them as they are."""
+    return getattr(network, "adaptation", None)
+
+
+def learn_on_ours(learners: Mapping[str, nn.Module]) -> list[str]:
+    """Let networks that expect other images learn on those of this run as they are.
+
+    Returns:
+        Warnings that users should read.
+    """
+    warnings = []
+    for role, network in learners.items():
+        adaptation = adaptation_of(network)
+        if adaptation is not None:
+            network.adaptation = None  # type: ignore[assignment]
+            if adaptation.matters:
+                warnings.append(f"warning: {role} was trained on {adaptation}, and must get used to them")
+    return warnings
+
+
 @contextmanager
 def only_learning(learners: nn.Module, idle: Iterable[str]) -> Any:
     """Let every parameter of the learners learn but the idle ones, for the length of a phase."""
@@ -104,12 +132,12 @@ def answer(frozen: Mapping[str, nn.Module], reads: Mapping[str, Reads], batch: B
 
 def _look(network: Any, reads: Reads, batch: Batch) -> Output:
     if reads & {"logits", "pooled"}:
-        full: Output = network(batch.images)
+        full: Output = network(as_expected(network, batch.images))
         logits = full.logits if "logits" in reads else None
         pooled = full.pooled if "pooled" in reads else None
         stages = [s if f"stages.{i}" in reads else None for i, s in enumerate(full.stages)]
         return Output(logits, pooled, tuple(stages))  # type: ignore[arg-type]
-    x, seen = batch.images, []
+    x, seen = as_expected(network, batch.images), []
     parts = network.stages
     last = max((int(r.partition(".")[2]) for r in reads), default=-1)
     for i, stage in enumerate(parts[: last + 1]):

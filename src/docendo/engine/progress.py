@@ -61,7 +61,7 @@ class Lines:
         self._name, self._epochs, self._steps = name, epochs, steps
         self._last = time.monotonic()
         going_on = f", going on after epoch {done // steps}, step {done % steps}" if done else ""
-        self.say(f"{name}: {epochs} epochs of {steps} steps{going_on}")
+        self.say(f"{name}: {epochs} epoch{'s' * (epochs > 1)} of {steps} steps{going_on}")
 
     def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
         """Write a line if the last is long ago."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
-from docendo.engine.networks import Learners, Reads
+from docendo.engine.networks import Learners, Reads, as_expected
 from docendo.errors import WiringError
 
 
@@ -95,7 +95,7 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
 def _losses_of(phase: Phase, learners: Learners, batch: Batch) -> tuple[dict[str, Reads], list[LossTerm]]:
     with torch.no_grad():
         frozen = {role: copy.deepcopy(net).to(batch.images.device).eval() for role, net in phase.frozen.items()}
-        recorded = {role: _Recorded(net(batch.images)) for role, net in frozen.items()}
+        recorded = {role: _Recorded(net(as_expected(net, batch.images))) for role, net in frozen.items()}
     with torch.enable_grad():
         terms = list(learners(batch, recorded))
     names = [t.name for t in terms]

@@ -41,7 +41,7 @@ class ScheduleSettings(BaseModel):
     @classmethod
     def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < m < 1 for m in value) or list(value) != sorted(set(value)):
-            raise ValueError("must be ascending fractions of the phase between 0 and 1, such as (0.5, 0.75)")
+            raise ValueError("ascending fractions of the phase between 0 and 1, such as 0.5,0.75")
         return value
 
     def factor_at(self, progress: float) -> float:
@@ -70,7 +70,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Annotated[int, Field(ge=1)] = Field(240, description="epochs of a full phase")
-    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images a step reads at once")
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images a step reads at once, over all processes")
     lr: Positive = Field(0.05, description="learning rate, before the schedule's factor")
     optimizer: OptimizerSettings = Field(OptimizerSettings(), description="the optimiser")
     schedule: ScheduleSettings = Field(ScheduleSettings(), description="the learning rate's curve")
@@ -83,8 +83,14 @@ class TrainSettings(BaseModel):
         "32-true", description="number format, as Lightning Fabric names it"
     )
     accelerator: str = Field("auto", description="cpu, cuda, mps or auto, as Lightning Fabric names it")
-    devices: int = Field(1, ge=1, le=1, description="devices to train on; one for now")
-    strategy: str = Field("auto", description="Lightning Fabric's strategy")
+    devices: Annotated[int, Field(ge=1)] = Field(1, description="devices, or CPU processes, on each machine")
+    nodes: Annotated[int, Field(ge=1)] = Field(1, description="machines; start them by torchrun or SLURM")
+    strategy: str = Field(
+        "auto", description="Lightning Fabric's strategy; auto: ddp where there are several processes"
+    )
+    sync_batchnorm: bool = Field(
+        True, description="BatchNorm statistics over the batches of all processes, so that their number changes nothing"
+    )
     deterministic: bool = Field(False, description="refuse operations that differ from run to run on a GPU")
     checkpoint_seconds: NotNegative = Field(30.0, description="time between checkpoints; 0 saves after every step")
 

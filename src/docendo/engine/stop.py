@@ -25,6 +25,16 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
+    @property
+    def who(self) -> str:
+        """Who asked, in words."""
+        return "Ctrl-C" if self.signal in (signal.SIGINT, None) else self.signal.name
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status that shells expect."""
+        return 128 + (self.signal or signal.SIGINT).value
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt

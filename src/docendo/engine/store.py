@@ -25,7 +25,7 @@ from docendo.files import write_atomically
 
 Fingerprint = dict[str, Any]
 
-_OF_THE_MACHINE = {"accelerator", "devices", "strategy", "checkpoint_seconds"}
+_OF_THE_MACHINE = {"accelerator", "devices", "nodes", "strategy", "checkpoint_seconds"}
 
 
 def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> Fingerprint:
@@ -124,14 +124,21 @@ class Slot:
 
 
 class Records:
-    """The rows of `metrics.jsonl` and `metrics.csv`, one an epoch and phase, both rewritten atomically."""
+    """The rows of `metrics.jsonl` and `metrics.csv`, one an epoch and phase, both rewritten atomically.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: where the files are.
+        writing: whether this process is the one that writes.
+    """
+
+    def __init__(self, folder: Path, *, writing: bool = True) -> None:
+        self._folder, self._writing = folder, writing
         self._rows: list[dict[str, Any]] = []
 
     def write(self, phase_rows: list[dict[str, Any]]) -> None:
         """Write the rows of all finished phases and of this one."""
+        if not self._writing:
+            return
         rows = self._rows + phase_rows
         write_atomically(self._folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
         columns = list(dict.fromkeys(key for row in rows for key in row))

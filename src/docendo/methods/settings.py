@@ -111,7 +111,8 @@ def _settings(cls: Any, prefix: str) -> Iterator[Setting]:
             yield Setting(prefix + f.name, name_of(f.default), "a transfer method", meaning, source)
             yield from _settings(type(f.default), f"{prefix}{f.name}.")
         else:
-            yield Setting(prefix + f.name, str(f.default), _range(hints[f.name], f.metadata), meaning, source)
+            default = str(f.default).lower() if isinstance(f.default, bool) else str(f.default)
+            yield Setting(prefix + f.name, default, _range(hints[f.name], f.metadata), meaning, source)
 
 
 def _range(hint: Any, bounds: Mapping[str, Any]) -> str:

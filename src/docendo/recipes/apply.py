@@ -53,6 +53,21 @@ def weights_of(path: str | Path, role: str | None = None) -> Path:
     return path / str(found["networks"][role]["weights"])
 
 
+def device_of(name: str | torch.device | None) -> torch.device:
+    """Give the device of a name, or a GPU if there is one and none is named.
+
+    Raises:
+        DocendoError: if it is no device of this machine.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except Exception as error:  # each backend fails in its own way
+        reason = str(error).splitlines()[0]
+        raise DocendoError(f'this machine cannot compute on "{name}" ({reason}): try cpu') from error
+    return device
+
+
 def evaluate(
     source: str | Path,
     *,
@@ -60,7 +75,7 @@ def evaluate(
     root: str | Path | None = None,
     split: Literal["test", "val", "train"] = "test",
     role: str | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Measure a network on a split of a data set, with the size and normalisation that it was trained with.
 
@@ -70,7 +85,7 @@ def evaluate(
         root: where the files of named data sets are.
         split: which images.
         role: which network of a run folder; by default the deployed one.
-        device: where to compute.
+        device: where to compute; by default a GPU if there is one.
 
     Returns:
         "weights", "data", "split", "images", "top1", "top5"; accuracies as fractions.
@@ -84,6 +99,7 @@ def evaluate(
     if loaded.mean is not None and loaded.std is not None:
         # Nothing is computed over the training images, so none of them need be decoded.
         settings = settings.model_copy(update={"memory": "stream"})
+    device = device_of(device)
     images = docendo.data.load(settings).to(device)
     spec = loaded.network.spec
     if spec.classes != len(images.classes) or spec.channels != images.channels:
@@ -108,7 +124,12 @@ def evaluate(
 
 
 def predict(
-    source: str | Path, images: Sequence[str | Path], *, top: int = 5, role: str | None = None, device: str = "cpu"
+    source: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top: int = 5,
+    role: str | None = None,
+    device: str | None = None,
 ) -> list[Prediction]:
     """Name what is in images.
 
@@ -117,7 +138,7 @@ def predict(
         images: paths of images of any size; of an image inside a Parquet file, "FILE.parquet#ROW".
         top: how many classes to give for each.
         role: which network of a run folder; by default the deployed one.
-        device: where to compute.
+        device: where to compute; by default a GPU if there is one.
 
     Raises:
         DocendoError: if something cannot be read.
@@ -132,12 +153,13 @@ def predict(
         raise DocendoError(f"{path} does not say how its images are normalised: train or save it with docendo")
     ratio = float(loaded.extra.get("crop_ratio", 1.0))
     names = loaded.class_names or tuple(str(i) for i in range(spec.classes))
-    network = loaded.network.to(device).to(memory_format=torch.channels_last).eval()
+    where = device_of(device)
+    network = loaded.network.to(where).to(memory_format=torch.channels_last).eval()
     predictions = []
     for image in images:
         pixels = prepare(image_at(image), spec.channels, spec.image_size, ratio)
         with torch.no_grad():
-            logits = network(normalise(pixels[None].to(device), mean, std)).logits
+            logits = network(normalise(pixels[None].to(where), mean, std)).logits
         best = logits[0].softmax(dim=0).topk(min(top, spec.classes))
         classes = tuple((names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
         predictions.append(Prediction(str(image), classes))
@@ -152,7 +174,8 @@ def _data_settings(
     if data is None:
         if not config.is_file():
             raise DocendoError(f"{source} does not say which images to evaluate on: add --data NAME or --data PATH")
-        return data_of(config)
+        known_data = data_of(config)
+        return known_data if root is None else known_data.model_copy(update={"root": str(root)})
     known: Mapping[str, Any] = loaded.extra.get("data", {})
     given = {
         "name": str(data),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from docendo.data import DataSet
+from docendo.data import Adaptation, DataSet, Expectation
 from docendo.data.seeds import seed_for
 from docendo.errors import DocendoError
 from docendo.networks import StagedNetwork, create
@@ -76,18 +76,12 @@ class Builder:
         if loaded.class_names is not None and loaded.class_names != data.classes:
             ours, theirs = next((a, b) for a, b in zip(data.classes, loaded.class_names, strict=True) if a != b)
             self.warn(f'warning: {role} {path} calls a class "{theirs}" that is "{ours}" in {data.name}')
+        if loaded.mean is not None and loaded.std is not None:
+            wanted = Expectation(loaded.mean, loaded.std, spec.image_size)
+            loaded.network.adaptation = Adaptation(data.expectation, wanted)
+            return loaded.network
+        # What images the file's network wants is not known.
         network = self._create(spec.architecture)
         network.load_state_dict(loaded.network.state_dict())
         network.spec = replace(network.spec, architecture=spec.architecture)
-        if loaded.mean is not None and loaded.std is not None:
-            theirs_, ours_ = (*loaded.mean, *loaded.std), (*data.mean, *data.std)
-            if max(abs(a - b) for a, b in zip(theirs_, ours_, strict=True)) > 0.01:
-                self.warn(
-                    f"warning: {role} {path} was trained on images normalised by mean {_few(loaded.mean)}, std "
-                    f"{_few(loaded.std)}, but {data.name} has mean {_few(data.mean)}, std {_few(data.std)}"
-                )
         return network
-
-
-def _few(numbers: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{n:.4f}" for n in numbers) + ")"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,7 +15,7 @@ from docendo.engine.rehearse import PhasePlan, rehearse
 from docendo.networks import StagedNetwork, macs, parameters
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.run import seeded
-from docendo.recipes.settings import Request, RunSettings
+from docendo.recipes.settings import Request, RunSettings, flags_of
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,23 @@ class Explanation:
 
 def explain(
     method: str | Method,
-    flags: Mapping[str, Any] | None = None,
-    sets: Mapping[str, Any] | None = None,
-    config: Any = None,
+    *,
+    set: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    **named: Any,
 ) -> Explanation:
     """Rehearse every phase of a run on one small batch.
 
     Args:
         method: a method's name or object.
-        flags: run settings by dotted key.
-        sets: further settings, as `--set` takes them.
+        set: further settings by dotted key, as `docendo.train` takes them.
         config: a YAML file with settings.
+        named: teacher, student, data, epochs and so on, as `docendo.train` takes them.
 
     Raises:
         DocendoError: as `train` does, and if a method's losses do not do what they say.
     """
-    request = Request(method, flags, sets, config)
+    request = Request(method, flags_of(named), set, config)
     images = docendo.data.load(request.data)
     settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
     batch = next(images.train.batches(min(4, len(images.train))))

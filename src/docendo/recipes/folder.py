@@ -43,8 +43,9 @@ def command_of(settings: RunSettings, method: Any, out: Path) -> str:
         words += [f"--{role}", network]
     defaults = {s.key: s.default for s in settings_of(type(method))}
     for key, value in settings.settings.items():
-        if str(value) != defaults[key]:
-            words += ["--set", f"{key}={value}"]
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if text != defaults[key]:
+            words += ["--set", f"{key}={text}"]
     values, plain = settings.model_dump(mode="json"), RunSettings(method=settings.method).model_dump(mode="json")
     for key in RUN_KEYS:
         value = _at(values, key)
@@ -119,16 +120,6 @@ class RunFolder:
         except DocendoError:
             self.close()
             raise
-
-    def results(self) -> dict[str, Any] | None:
-        """Give the results of a finished run, or None."""
-        path = self.path / "results.json"
-        return json.loads(path.read_text()) if path.exists() else None
-
-    def finish(self, results: dict[str, Any]) -> None:
-        """Write the results."""
-        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.path / "results.json", text.encode())
 
     def close(self) -> None:
         """Let others work here."""

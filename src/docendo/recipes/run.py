@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from lightning_fabric import Fabric
@@ -18,13 +20,15 @@ from docendo.core import Method, Phase
 from docendo.data import DataSet
 from docendo.data.seeds import seed_for
 from docendo.engine import Trainer, rehearse
-from docendo.engine.progress import Both, Lines, Progress
+from docendo.engine.processes import launch, make_fabric
+from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.errors import DocendoError
+from docendo.files import write_atomically
 from docendo.metrics import evaluate
 from docendo.networks import StagedNetwork, load, macs, parameters, save
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
-from docendo.recipes.settings import Request, RunSettings
+from docendo.recipes.settings import Request, RunSettings, flags_of
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,10 @@ def train(
     resume: bool = False,
     accelerator: str | None = None,
     devices: int | None = None,
+    nodes: int | None = None,
     strategy: str | None = None,
     precision: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[], AbstractContextManager[Progress]] | None = None,
 ) -> Run:
     """Train networks that teach each other, and keep the one to deploy.
 
@@ -89,10 +94,12 @@ def train(
         set: further settings by dotted key: the method's own or the run's ("optimizer.momentum").
         resume: go on with a run that was stopped; a finished one is only read.
         accelerator: "cpu", "cuda", "mps" or "auto".
-        devices: how many.
+        devices: how many, on each machine; with more than one a script needs `if __name__ == "__main__":`, as
+            processes are spawned.
+        nodes: how many machines; start them by torchrun or SLURM.
         strategy: Lightning Fabric's strategy.
         precision: "32-true", "64-true", "16-mixed", "bf16-mixed" or "bf16-true".
-        progress: shows progress; plain lines if not given.
+        progress: shows progress, or gives in the process that trains what does, for a `with`; else plain lines.
 
     Returns:
         The networks, the results and the folder.
@@ -101,88 +108,111 @@ def train(
         DocendoError: anything the user can put right, in one line.
         Interrupted: Ctrl-C or SIGTERM, after saving; says how to go on.
     """
-    flags = {
-        **{f"networks.{role}": str(n) for role, n in (("teacher", teacher), ("student", student)) if n is not None},
-        "data.name": None if data is None else str(data),
-        "data.root": None if root is None else str(root),
-        "data.download": download or None,
-        "data.image_size": image_size,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "seed": seed,
-        "accelerator": accelerator,
-        "devices": devices,
-        "strategy": strategy,
-        "precision": precision,
-    }
+    flags = flags_of(
+        {
+            "teacher": teacher,
+            "student": student,
+            "data": data,
+            "root": root,
+            "download": download,
+            "image_size": image_size,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "seed": seed,
+            "accelerator": accelerator,
+            "devices": devices,
+            "nodes": nodes,
+            "strategy": strategy,
+            "precision": precision,
+        }
+    )
     request = Request(method, flags, set, config)
-    images = docendo.data.load(request.data)
+    fabric = make_fabric(request.machine)
+    return read_run(Path(launch(fabric, _run, request, out, resume, progress)))
+
+
+def read_run(folder: Path) -> Run:
+    """Give a finished run from its folder."""
+    results = json.loads((folder / "results.json").read_text())
+    with torch.random.fork_rng(devices=[]):  # a network is made with random weights before it is filled
+        networks = {role: load(folder / about["weights"]).eval() for role, about in results["networks"].items()}
+    return Run(networks, results, folder)
+
+
+def _run(fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any) -> str:
+    """Do the work of one process of a run; the first one talks and writes. Gives the run folder."""
+    first = fabric.is_global_zero
+    with fabric.rank_zero_first():  # one process downloads, if anything is
+        images = docendo.data.load(request.data)
     settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
     path = Path(out) if out is not None else default_folder(settings)
-    check_folder(path, settings, resume=resume)
+    if first:
+        check_folder(path, settings, resume=resume)
     with seeded(settings):  # before the folder is claimed, so that a mistake found here leaves nothing behind
         request.method.run(_rehearsal(images), Builder(settings.networks, images, settings.seed))
-    folder = RunFolder(path, settings, resume=resume)
-    try:
-        with (folder.path / "log.txt").open("a", encoding="utf-8") as log:
-            shown = Both(progress or Lines(sys.stdout), Lines(log))
-            try:
-                return _run(request.method, settings, images, folder, shown)
-            except (DocendoError, KeyboardInterrupt) as error:
-                Lines(log).say(str(error) or "stopped")
-                raise
-    finally:
-        folder.close()
+    with contextlib.ExitStack() as stack:
+        shown: Progress = Silent()
+        if first:
+            stack.enter_context(contextlib.closing(RunFolder(path, settings, resume=resume)))
+            log = stack.enter_context((path / "log.txt").open("a", encoding="utf-8"))
+            if callable(progress):
+                progress = stack.enter_context(progress())
+            teller = progress or Lines(sys.stdout)
+            shown = Both(teller, Lines(log))
+            stack.push(lambda kind, error, trace: _write_down(log, error))
+        fabric.barrier()
+        if (path / "results.json").exists():
+            shown.say(f"already finished: {path}")
+        else:
+            _train(fabric, request.method, settings, images, path, shown)
+    return str(path)
 
 
-def _run(method: Any, settings: RunSettings, images: DataSet, folder: RunFolder, progress: Progress) -> Run:
-    command = command_of(settings, method, folder.path)
-    finished = folder.results()
-    if finished is not None:
-        networks = {role: load(folder.path / about["weights"]).eval() for role, about in finished["networks"].items()}
-        progress.say(f"already finished: {folder.path}")
-        return Run(networks, finished, folder.path)
-    fabric = Fabric(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=settings.strategy,
-        precision=settings.precision,
-    )
+def _write_down(log: TextIO, error: BaseException | None) -> None:
+    if isinstance(error, DocendoError | KeyboardInterrupt):
+        Lines(log).say(str(error) or "stopped")
+
+
+def _train(
+    fabric: Fabric, method: Any, settings: RunSettings, images: DataSet, folder: Path, progress: Progress
+) -> None:
+    command = command_of(settings, method, folder)
     for note in images.notes:
         progress.say(note)
     images = images.to(fabric.device)
-    trainer = Trainer(fabric, images, settings, settings.seed, folder.path, progress, f"{command} --resume")
+    trainer = Trainer(fabric, images, settings, settings.seed, folder, progress, f"{command} --resume")
     with seeded(settings):
         networks = method.run(trainer, Builder(settings.networks, images, settings.seed, progress.say))
-    measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
-    for role, network in networks.items():
-        save(
-            network,
-            folder.path / f"{role}.safetensors",
-            class_names=images.classes,
-            mean=images.mean,
-            std=images.std,
-            role=role,
-            method=settings.method,
-            crop_ratio=images.crop_ratio,
-            data=data_settings_of(settings),
-        )
-    seconds = sum(p.seconds for p in trainer.positions.values())
-    last = trainer.positions[next(reversed(trainer.positions))]
-    results = {
-        "method": settings.method,
-        "data": images.name,
-        "seed": settings.seed,
-        "epochs": settings.epochs,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(len(last.rows) * len(images.train) / max(last.seconds, 1e-9), 1),
-        "command": command,
-        "deployed": next(iter(networks)),
-        "networks": measured,
-    }
-    folder.finish(results)
-    return Run(networks, results, folder.path)
+    if fabric.is_global_zero:
+        measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
+        for role, network in networks.items():
+            save(
+                network,
+                folder / f"{role}.safetensors",
+                class_names=images.classes,
+                mean=images.mean,
+                std=images.std,
+                role=role,
+                method=settings.method,
+                crop_ratio=images.crop_ratio,
+                data=data_settings_of(settings),
+            )
+        last = trainer.positions[next(reversed(trainer.positions))]
+        results = {
+            "method": settings.method,
+            "data": images.name,
+            "seed": settings.seed,
+            "epochs": settings.epochs,
+            "seconds": round(sum(p.seconds for p in trainer.positions.values()), 3),
+            "images_per_second": round(len(last.rows) * len(images.train) / max(last.seconds, 1e-9), 1),
+            "command": command,
+            "deployed": next(iter(networks)),
+            "networks": measured,
+        }
+        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(folder / "results.json", text.encode())
+    fabric.barrier()
 
 
 def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Request:
 
     Attributes:
         method: the method with its settings.
+        data: which images.
+        machine: the recipe and the machine's part as far as they are known, for starting processes.
 
     Raises:
         DocendoError: unknown keys with the nearest, values out of range, an unreadable file.
@@ -77,7 +79,11 @@ class Request:
         self._values = {**values, "method": name, "settings": values_of(self.method)}
         self._where = f"{config}: " if config is not None else ""
         self._check_roles(name)
-        self.data = self._checked({}).data
+        checked = self._checked({})
+        self.data, self.machine = (
+            checked.data,
+            TrainSettings(**checked.model_dump(include=set(TrainSettings.model_fields))),
+        )
 
     def resolve(self, *, image_size: int, networks: Mapping[str, str]) -> RunSettings:
         """Fill in what the data set decides: the default networks, and epochs that fit.
@@ -110,6 +116,25 @@ class Request:
                     else ""
                 )
                 raise DocendoError(f"{name} has no {role}, only: {', '.join(self.method.roles)}{other}")
+
+
+KEYS = {
+    "teacher": "networks.teacher",
+    "student": "networks.student",
+    "data": "data.name",
+    "root": "data.root",
+    "download": "data.download",
+    "image_size": "data.image_size",
+}
+"""The dotted keys of the run's keywords and options, where they are not the keyword itself."""
+
+
+def flags_of(keywords: Mapping[str, Any]) -> Values:
+    """Give keywords such as `teacher=` and `epochs=` as run settings by dotted key; None and False were not given."""
+    given = {
+        name: str(v) if isinstance(v, Path) else v for name, v in keywords.items() if v is not None and v is not False
+    }
+    return {KEYS.get(name, name): value for name, value in given.items()}
 
 
 def data_of(config: Path) -> DataSettings:
@@ -165,5 +190,9 @@ def _one_line(error: ValidationError, where: str) -> DocendoError:
         return DocendoError(
             f'{where}unknown setting "{key}"; {nearest(key, [*RUN_KEYS, "method", "settings", "networks"])}'
         )
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = (
+        first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").partition(", unable to parse")[0]
+    )
+    if message.startswith("a valid dictionary"):
+        message = f"settings such as {key}.{next(k for k in RUN_KEYS if k.startswith(f'{key}.')).partition('.')[2]}"
     return DocendoError(f"{where}{key} is {first['input']!r}, but should be {message}")

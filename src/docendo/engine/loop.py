@@ -1,0 +1,260 @@
+"""The epochs of one phase: step, look, save, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from docendo.core import Batch, Phase, Staged
+from docendo.data import DataSet
+from docendo.engine.meter import LossMeter
+from docendo.engine.networks import Learners, answer
+from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled
+from docendo.engine.progress import Progress
+from docendo.engine.rehearse import PhasePlan
+from docendo.engine.settings import TrainSettings
+from docendo.engine.stop import StopRequest
+from docendo.engine.store import Records, Slot, stream_of
+from docendo.errors import DocendoError, Interrupted
+from docendo.metrics import evaluate
+
+DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
+
+
+@dataclass
+class Position:
+    """Where a phase stands: what its checkpoint holds besides the state of modules and optimiser.
+
+    Attributes:
+        epoch: finished epochs.
+        step: finished batches of the epoch after them.
+        seconds: time spent training.
+        epoch_seconds: time spent in the unfinished epoch, evaluation excluded.
+        rows: a row of metrics for each finished epoch.
+        best: for each network, the epoch (from 1) and validation accuracy of its best epoch so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """All that a checkpoint holds."""
+
+    learners: Learners
+    optimizer: Any
+    ema: ModelEmaV3 | None
+    meter: LossMeter
+    fabric: Fabric
+    position: Position
+
+    def save(self, slot: Slot) -> None:
+        """Write the checkpoint; every process must call this, the first one writes."""
+        random = everyones(self.fabric, rng_state())
+        if self.fabric.is_global_zero:
+            slot.save(
+                {
+                    "position": copy.deepcopy(vars(self.position)),
+                    "learners": self.learners.roles.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.fabric.strategy.precision.state_dict(),
+                    "ema": self.ema.module.state_dict() if self.ema else None,
+                    "meter": self.meter.state(),
+                    "rng": random,
+                }
+            )
+        self.fabric.barrier()
+
+    def load(self, saved: dict[str, Any] | None) -> None:
+        """Go on from a checkpoint, or from the beginning if there is none."""
+        if saved is None:
+            return
+        self.position = Position(**saved["position"])
+        self.learners.roles.load_state_dict(saved["learners"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
+        if self.ema:
+            self.ema.module.load_state_dict(saved["ema"])
+        self.meter.load(saved["meter"])
+        set_rng_state(saved["rng"][self.fabric.global_rank % len(saved["rng"])])
+
+
+@dataclass
+class Loop:
+    """The epochs of one phase."""
+
+    fabric: Fabric
+    data: DataSet
+    settings: TrainSettings
+    seed: int
+    progress: Progress
+    records: Records
+    how_to_resume: str
+    phase: Phase
+    plan: PhasePlan
+    slot: Slot
+    state: State
+    module: Any
+    stop: StopRequest
+
+    def __post_init__(self) -> None:
+        """Say what is coming."""
+        self.epochs = self.settings.epochs_of(self.phase.fraction)
+        self.processes = self.fabric.world_size
+        self.steps = self.data.train.steps(self.settings.batch_size, self.processes)
+        position = self.state.position
+        self.progress.phase(self.phase.name, self.epochs, self.steps, position.epoch * self.steps + position.step)
+        self.saved_at = time.monotonic()
+        # To look at a loss, or to ask the other processes, is to wait; on one CPU it is free.
+        self.look_every = 1 if self.fabric.device.type == "cpu" else 50
+        synchronise = self.processes > 1 and self.settings.sync_batchnorm
+        self.batch_norm = SynchronisedBatchNorm if synchronise else contextlib.nullcontext
+
+    def run(self) -> None:
+        """Train to the end of the phase."""
+        for epoch in range(self.state.position.epoch, self.epochs):
+            self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> None:
+        position, settings, train = self.state.position, self.settings, self.data.train
+        table = train.epoch(self.seed, stream_of(self.phase), epoch)
+        began = time.monotonic() - position.epoch_seconds
+        start = position.step
+        share = (self.fabric.global_rank, self.processes)
+        batches = train.batches(settings.batch_size, table=table, start=start, share=share)
+        for step, batch in enumerate(batches, start):
+            self._step(epoch, step, converted(batch, settings))
+            if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
+                position.step = step + 1
+                position.epoch_seconds = time.monotonic() - began
+                self.progress.step(epoch + 1, step + 1, self._images(step), self.state.meter.means)
+                if (step + 1) % self.look_every == 0 or step + 1 == self.steps:
+                    self._look(epoch, step)
+        self._end_epoch(epoch)
+
+    def _step(self, epoch: int, step: int, batch: Batch) -> None:
+        """Learn from one batch; the optimiser steps when the gradients of `accumulate` batches are there."""
+        settings, optimizer = self.settings, self.state.optimizer
+        first = step - step % settings.accumulate
+        together = min(settings.accumulate, self.steps - first)
+        last = step + 1 == first + together
+        progress = self._progress(epoch, first)
+        with self.fabric.autocast():
+            answers = answer(self.phase.frozen, self.plan.reads, batch)
+        with self.fabric.no_backward_sync(self.module, enabled=not last):
+            with self.batch_norm():
+                terms = self.module(batch._replace(progress=progress), answers)
+            terms = scaled(terms, len(batch.labels), self._images(step), self.processes)
+            loss = cast(Tensor, sum(term.weight * term.value for term in terms if term.weight))
+            self.state.meter.add(terms, loss, step)
+            if self.look_every == 1 and self.processes == 1:
+                self._refuse_nonfinite(epoch, self.state.meter.first_bad())  # before it spoils the weights
+            self.fabric.backward(loss / together if together > 1 else loss)
+        if not last:
+            return
+        factor = settings.schedule.factor_at(progress)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        if settings.optimizer.clip:
+            self.fabric.clip_gradients(self.module, optimizer, max_norm=settings.optimizer.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if self.state.ema:
+            self.state.ema.update(self.state.learners.roles)
+
+    def _images(self, step: int) -> int:
+        """Count the images of a batch over all processes."""
+        return min(self.settings.batch_size, len(self.data.train) - step * self.settings.batch_size)
+
+    def _progress(self, epoch: int, step: int) -> float:
+        return (epoch * self.steps + step) / (self.epochs * self.steps)
+
+    def _look(self, epoch: int, step: int) -> None:
+        """Refuse losses that are not finite, save if it is time, and stop if somebody asked; all processes together."""
+        bad = self.state.meter.first_bad()
+        due = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        any_bad, stopping, saving = agree(self.fabric, bad is not None, self.stop.signal is not None, due)
+        if any_bad:
+            self._refuse_nonfinite(epoch, bad or (step, "of another process"))
+        if not (stopping or saving):
+            return
+        self.state.save(self.slot)
+        self.saved_at = time.monotonic()
+        if stopping:
+            raise Interrupted(
+                f'stopped by {self.stop.who} in phase "{self.phase.name}", epoch {epoch + 1}, step {step + 1}; '
+                f"all is saved. Go on with: {self.how_to_resume}",
+                self.stop.exit_code,
+            )
+
+    def _refuse_nonfinite(self, epoch: int, bad: tuple[int, str] | None) -> None:
+        if bad is None:
+            return
+        step, term = bad
+        kept = f"; the checkpoint before it is in {self.slot.checkpoint}" if self.slot.checkpoint.exists() else ""
+        raise DocendoError(
+            f'phase "{self.phase.name}", epoch {epoch + 1}, step {step + 1}: loss term {term} is not finite; '
+            f"try a smaller --lr (now {self.settings.lr:g}), a warm-up (--set schedule.warmup=0.05) "
+            f"or --set optimizer.clip=5{kept}"
+        )
+
+    def _end_epoch(self, epoch: int) -> None:
+        position, meter = self.state.position, self.state.meter
+        losses = meter.means(self.fabric)
+        row: dict[str, Any] = {
+            "phase": self.phase.name,
+            "epoch": epoch + 1,
+            "seconds": round(position.epoch_seconds, 3),
+            "images_per_second": round(len(self.data.train) / max(position.epoch_seconds, 1e-9), 1),
+            "lr": self.settings.lr * self.settings.schedule.factor_at(self._progress(epoch, self.steps - 1)),
+            **{f"loss/{name}": value for name, value in losses.items()},
+        }
+        if self.data.val is not None:
+            roles = self.state.ema.module if self.state.ema else self.state.learners.roles
+            for role, network in roles.items():
+                if isinstance(network, Staged):
+                    top1 = evaluate(cast(nn.Module, network), self.data.val, len(self.data.classes)).top1
+                    row[f"val_top1/{role}"] = top1
+                    if role not in position.best or top1 > position.best[role][1]:
+                        position.best[role] = [epoch + 1, top1]
+        position.rows.append(row)
+        position.seconds += position.epoch_seconds
+        position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
+        self.state.meter = LossMeter(meter.names, self.fabric.device)
+        self.records.write(position.rows)
+        self.progress.epoch(row)
+        if position.epoch < self.epochs:
+            self._look(epoch, self.steps - 1)
+
+
+def converted(batch: Batch, settings: TrainSettings) -> Batch:
+    """Give a batch in the number format and memory layout of the run."""
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    dtype = DTYPES.get(settings.precision, torch.float32)
+    return batch._replace(images=batch.images.to(dtype).contiguous(memory_format=layout))
+
+
+def rng_state() -> dict[str, Any]:
+    """Give the random state of this process."""
+    cuda = [torch.cuda.get_rng_state(d) for d in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Restore the random state of this process."""
+    torch.set_rng_state(state["cpu"])
+    for device, cuda in enumerate(state["cuda"]):
+        torch.cuda.set_rng_state(cuda, device)

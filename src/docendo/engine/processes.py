@@ -1,0 +1,239 @@
+"""One run on several processes: how they are started, what each one reads, and how they agree."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from docendo.core import LossTerm
+from docendo.engine.settings import TrainSettings
+from docendo.errors import DocendoError, Interrupted
+
+
+def make_fabric(settings: TrainSettings) -> Fabric:
+    """Choose how the processes of a run are started; they are started by `Fabric.launch`.
+
+    Under torchrun or SLURM the processes are there already, and their number is taken from the environment. Else new
+    ones are spawned; in a notebook, where a spawned process cannot find what was typed, they are forked.
+
+    Raises:
+        DocendoError: if Fabric cannot have the devices.
+    """
+    devices, nodes, strategy = settings.devices, settings.nodes, settings.strategy
+    outside = _from_outside()
+    if outside is not None:
+        total, devices = outside
+        nodes = total // devices
+    if strategy == "auto" and devices * nodes > 1:
+        interactive = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+        strategy = "ddp" if outside or nodes > 1 else "ddp_notebook" if interactive else "ddp_spawn"
+    if settings.precision == "16-mixed" and settings.accelerator == "cpu":
+        raise DocendoError("precision 16-mixed needs a GPU: choose bf16-mixed or 32-true on a cpu")
+    try:
+        return Fabric(
+            accelerator=settings.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
+            precision=settings.precision,
+        )
+    except Exception as error:  # Fabric refuses impossible wishes with errors of many kinds
+        wish = f"accelerator={settings.accelerator}, devices={devices}, strategy={strategy}, {settings.precision}"
+        raise DocendoError(f"this machine cannot train with {wish}: {' '.join(str(error).split())}") from error
+
+
+def _from_outside(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """Give (processes in all, processes on this machine) if a launcher has started them."""
+    names = {
+        "TORCHELASTIC_RUN_ID": ("WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+        "SLURM_NTASKS_PER_NODE": ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
+    }
+    for sign, (total, here) in names.items():
+        if sign in environment and int(environment[total]) > 1:
+            return int(environment[total]), int(environment[here])
+    return None
+
+
+def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
+    """Run `function(fabric, *args)` in every process of the fabric and give what the first one returned.
+
+    Mistakes that the user can put right, and wishes to stop, come out as they would from one process.
+
+    Args:
+        fabric: from `make_fabric`.
+        function: what each process does; must be importable where processes are spawned.
+        args: plain or picklable arguments.
+    """
+    if not isinstance(fabric.strategy.launcher, _MultiProcessingLauncher):
+        return fabric.launch(function, *args)
+    with tempfile.TemporaryDirectory() as folder, _waiting():
+        note = Path(folder) / "error"
+        try:
+            work: Any = _noted
+            returned, stopped = fabric.launch(work, note, function, *args)
+        except Exception as error:  # the exception of a spawned process comes as a page of text
+            if note.exists():
+                raise DocendoError(note.read_text()) from error
+            raise
+    if stopped is not None:
+        raise Interrupted(*stopped)
+    return returned
+
+
+def _noted(fabric: Fabric, note: Path, function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[str, int] | None]:
+    try:
+        return function(fabric, *args), None
+    except DocendoError as error:
+        if not note.exists():
+            note.write_text(str(error))
+        raise
+    except Interrupted as error:
+        return None, (str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return None, ("stopped before training began", 130)
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Let the spawned processes be the ones that stop: they save, this one waits for them."""
+
+    def forward(number: int, frame: Any) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: None), signal.signal(signal.SIGTERM, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def scaled(terms: tuple[LossTerm, ...], here: int, everywhere: int, processes: int) -> tuple[LossTerm, ...]:
+    """Scale the terms of a process so that the mean over processes is the loss of the whole batch.
+
+    Args:
+        terms: the loss terms of this process's part of the batch.
+        here: images in that part.
+        everywhere: images in the whole batch.
+        processes: how many share it.
+    """
+    if processes == 1:
+        return terms
+    factor = {"mean": processes * here / everywhere, "sum": float(processes)}
+    return tuple(term._replace(value=term.value * factor[term.over_batch]) for term in terms)
+
+
+class SynchronisedBatchNorm(TorchFunctionMode):
+    """While entered, every BatchNorm in training takes its statistics over all processes; gradients flow through.
+
+    It stands in for `torch.nn.functional.batch_norm`, so it serves every kind of BatchNorm layer on any device without
+    touching a module: keys and classes stay as they are. Parts of different size are weighted by their size.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replace batch_norm in training; pass everything else on."""
+        if func is F.batch_norm:
+            return _batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+class _SumOfAll(torch.autograd.Function):
+    """The sum of a tensor over processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_of_all(x: Tensor) -> Tensor:
+    total: Tensor = _SumOfAll.apply(x)
+    return total
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    over = [0, *range(2, x.ndim)]
+    shape = [1, -1, *[1] * (x.ndim - 2)]
+    size = wide.new_tensor([x.numel() / x.shape[1]])
+    sums = _sum_of_all(torch.cat([wide.sum(over), size]))
+    count = sums[-1]
+    mean = sums[:-1] / count
+    centred = wide - mean.view(shape)
+    variance = _sum_of_all(centred.square().sum(over)) / count
+    if running_mean is not None and running_var is not None:
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1)
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+    y = centred * torch.rsqrt(variance + eps).view(shape)
+    if weight is not None:
+        y = y * weight.view(shape)
+    if bias is not None:
+        y = y + bias.view(shape)
+    return y.to(dtype=x.dtype)
+
+
+def agree(fabric: Fabric, *flags: bool) -> tuple[bool, ...]:
+    """Give, for each flag, whether any process has raised it; every process gets the same answer."""
+    if fabric.world_size == 1:
+        return flags
+    raised = torch.tensor(flags, dtype=torch.int32, device=fabric.device)
+    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+    return tuple(bool(flag) for flag in raised.tolist())
+
+
+def average(fabric: Fabric, values: Tensor) -> Tensor:
+    """Give the mean of a tensor over processes."""
+    if fabric.world_size == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / fabric.world_size
+
+
+def everyones(fabric: Fabric, mine: Any) -> list[Any]:
+    """Give a plain value of every process, in the order of their ranks."""
+    if fabric.world_size == 1:
+        return [mine]
+    gathered: list[Any] = [None] * fabric.world_size
+    dist.all_gather_object(gathered, mine)
+    return gathered

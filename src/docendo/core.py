@@ -146,8 +146,12 @@ class Train(Protocol):
 class Build(Protocol):
     """Makes the network of a role, as the user named it, seeded by (run seed, role)."""
 
-    def __call__(self, role: str) -> Any:
-        """Give a new network for this role, with the user's weights where they were given."""
+    def __call__(self, role: str, *, frozen: bool = False) -> Any:
+        """Give a new network for this role, with the user's weights where they were given.
+
+        With `frozen` it will only answer: then weights that were trained on other images, by normalisation or size, get
+        them so. A network that learns here gets used to the images of this run.
+        """
         ...
 
     def is_trained(self, role: str) -> bool:

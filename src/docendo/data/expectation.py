@@ -23,6 +23,40 @@ class Expectation(NamedTuple):
     image_size: int
 
 
+class Adaptation(NamedTuple):
+    """Turns images made for one network into what another expects; `network.adaptation` is where that one keeps it.
+
+    Attributes:
+        ours: what the images of a run are.
+        theirs: what the network was trained on.
+    """
+
+    ours: Expectation
+    theirs: Expectation
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Adapt images; see `renormalise`."""
+        return renormalise(images, self.ours, self.theirs)
+
+    @property
+    def matters(self) -> bool:
+        """Whether a network could notice: another size, or a mean or deviation that differs by more than 0.01."""
+        pairs = zip((*self.ours.mean, *self.ours.std), (*self.theirs.mean, *self.theirs.std), strict=True)
+        return self.ours.image_size != self.theirs.image_size or any(abs(a - b) > 0.01 for a, b in pairs)
+
+    def __str__(self) -> str:
+        """Say what differs, in words."""
+        theirs, ours = (
+            f"{size} pixels normalised by mean {_few(mean)}, std {_few(std)}"
+            for mean, std, size in (self.theirs, self.ours)
+        )
+        return f"images of {theirs}, here they are of {ours}"
+
+
+def _few(numbers: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{n:.4f}" for n in numbers) + ")"
+
+
 def renormalise(images: Tensor, ours: Expectation, theirs: Expectation) -> Tensor:
     """Turn images made for one network into what another expects.
 

@@ -96,22 +96,6 @@ def adaptation_of(network: nn.Module) -> Adaptation | None:
     return getattr(network, "adaptation", None)
 
 
-def learn_on_ours(learners: Mapping[str, nn.Module]) -> list[str]:
-    """Let networks that expect other images learn on those of this run as they are.
-
-    Returns:
-        Warnings that users should read.
-    """
-    warnings = []
-    for role, network in learners.items():
-        adaptation = adaptation_of(network)
-        if adaptation is not None:
-            network.adaptation = None  # type: ignore[assignment]
-            if adaptation.matters:
-                warnings.append(f"warning: {role} was trained on {adaptation}, and must get used to them")
-    return warnings
-
-
 @contextmanager
 def only_learning(learners: nn.Module, idle: Iterable[str]) -> Any:
     """Let every parameter of the learners learn but the idle ones, for the length of a phase."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
-from docendo.engine.networks import Learners, Reads, as_expected
+from docendo.engine.networks import Learners, Reads, adaptation_of, as_expected
 from docendo.errors import WiringError
 
 
@@ -65,8 +65,13 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
 
     Raises:
         WiringError: no terms or two of the same name; a term that is no finite scalar, or does not reach its learner;
-            an unknown role; no term of non-zero weight.
+            an unknown role; a learner that was built to stay frozen; no term of non-zero weight.
     """
+    for role, learner in phase.learners.items():
+        if adaptation_of(learner) is not None:
+            raise WiringError(
+                f'phase "{phase.name}" trains {role}, which was built to stay frozen: build it without frozen=True'
+            )
     with torch.random.fork_rng():
         learners = Learners(copy.deepcopy(dict(phase.learners)), phase.losses).to(batch.images.device)
         learners.requires_grad_(True).train()

@@ -16,7 +16,7 @@ from docendo.data import DataSet
 from docendo.data.seeds import seed_for
 from docendo.engine.loop import DTYPES, Loop, Position, State, converted, rng_state, set_rng_state
 from docendo.engine.meter import LossMeter
-from docendo.engine.networks import Learners, freeze, only_learning
+from docendo.engine.networks import Learners, adaptation_of, freeze, only_learning
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import rehearse
@@ -126,7 +126,11 @@ class Trainer:
     def _show_teachers(self, phase: Phase) -> None:
         images, which = (self.data.val, "validation") if self.data.val is not None else (self.data.train, "training")
         for role, network in phase.frozen.items():
-            accuracy = evaluate(network, images, len(self.data.classes))
+            adaptation = adaptation_of(network)
+            if adaptation is not None and adaptation.matters:
+                self.progress.say(f"{role} (frozen) was trained on {adaptation}: it gets them as it was trained")
+            seen = images if adaptation is None else images.seen_by(adaptation.theirs)
+            accuracy = evaluate(network, seen, len(self.data.classes))
             network.train(phase.frozen_statistics == "batch")
             self.progress.say(f"{role} (frozen): {accuracy.top1:.1%} of {accuracy.images} {which} images right")
             if near_chance(accuracy, len(self.data.classes)):

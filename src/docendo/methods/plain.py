@@ -41,10 +41,18 @@ def learn_from_labels(train: Train, network: nn.Module, role: str) -> Any:
     return train(Phase(role, {role: network}, LabelLosses(role)))[role]
 
 
-def ordinary(train: Train, build: Build, role: str) -> Any:
-    """Give an ordinarily trained network for a role: the user's weights, or one trained now on its labels."""
-    network = build(role)
-    return network if build.is_trained(role) else learn_from_labels(train, network, role)
+def ordinary(train: Train, build: Build, role: str, *, frozen: bool = True) -> Any:
+    """Give an ordinarily trained network for a role: the user's weights, or one trained now on its labels.
+
+    Args:
+        train: trains.
+        build: makes the network.
+        role: its role.
+        frozen: whether it will only answer from here on.
+    """
+    if build.is_trained(role):
+        return build(role, frozen=frozen)
+    return learn_from_labels(train, build(role), role)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class SFTN:
                 "sftn trains its teacher from scratch, but weights were given for the teacher: "
                 "name its architecture instead, or tune those weights with --set start=trained"
             )
-        teacher = ordinary(train, build, "teacher") if trained else build("teacher")
+        teacher = ordinary(train, build, "teacher", frozen=False) if trained else build("teacher")
         student = build("student")
         branches = StudentBranches(teacher, student, share_tails=self.share_tails)
         friendly = train(

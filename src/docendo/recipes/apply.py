@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import torch
 
 import docendo.data
 from docendo import metrics
-from docendo.data import DataSettings, image_at, normalise, prepare
+from docendo.data import DataSettings, Expectation, image_at, normalise, prepare
 from docendo.errors import DocendoError, nearest
 from docendo.networks.weights import LoadedWeights, read
 from docendo.recipes.settings import data_of
@@ -110,7 +110,8 @@ def evaluate(
     chosen = {"test": images.test, "val": images.val, "train": images.train}[split]
     if chosen is None:
         raise DocendoError(f"{images.name} has no validation images here (validation is 0): choose --split test")
-    chosen = replace(chosen, mean=loaded.mean or images.mean, std=loaded.std or images.std)
+    if loaded.mean is not None and loaded.std is not None:
+        chosen = chosen.seen_by(Expectation(loaded.mean, loaded.std, spec.image_size))
     network = loaded.network.to(device).to(memory_format=torch.channels_last)
     accuracy = metrics.evaluate(network, chosen, spec.classes)
     return {

@@ -43,12 +43,12 @@ class Builder:
     ) -> None:
         self.networks, self.data, self.seed, self.warn = networks, data, seed, warn
 
-    def __call__(self, role: str) -> StagedNetwork:
+    def __call__(self, role: str, *, frozen: bool = False) -> StagedNetwork:
         """Make the network of a role."""
         named = self.networks[role]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, role, "weights"))
-            return self._from_weights(role, Path(named)) if self.is_trained(role) else self._create(named)
+            return self._from_weights(role, Path(named), frozen) if self.is_trained(role) else self._create(named)
 
     def is_trained(self, role: str) -> bool:
         """Say whether the user gave weights for this role."""
@@ -59,7 +59,7 @@ class Builder:
         data = self.data
         return create(name, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
 
-    def _from_weights(self, role: str, path: Path) -> StagedNetwork:
+    def _from_weights(self, role: str, path: Path, frozen: bool) -> StagedNetwork:
         data, loaded = self.data, read(path)
         spec = loaded.network.spec
         if spec.classes != len(data.classes):
@@ -76,12 +76,24 @@ class Builder:
         if loaded.class_names is not None and loaded.class_names != data.classes:
             ours, theirs = next((a, b) for a, b in zip(data.classes, loaded.class_names, strict=True) if a != b)
             self.warn(f'warning: {role} {path} calls a class "{theirs}" that is "{ours}" in {data.name}')
+        network, adaptation = loaded.network, None
         if loaded.mean is not None and loaded.std is not None:
-            wanted = Expectation(loaded.mean, loaded.std, spec.image_size)
-            loaded.network.adaptation = Adaptation(data.expectation, wanted)
-            return loaded.network
-        # What images the file's network wants is not known.
-        network = self._create(spec.architecture)
-        network.load_state_dict(loaded.network.state_dict())
-        network.spec = replace(network.spec, architecture=spec.architecture)
-        return network
+            adaptation = Adaptation(data.expectation, Expectation(loaded.mean, loaded.std, spec.image_size))
+        if frozen and adaptation is not None:
+            network.adaptation = adaptation
+            return network
+        if adaptation is not None and adaptation.matters:
+            self.warn(f"warning: {role} {path} was trained on {adaptation}: it must get used to them")
+        return self._at_our_size(role, path, network)
+
+    def _at_our_size(self, role: str, path: Path, network: StagedNetwork) -> StagedNetwork:
+        ours, spec = self._create(network.spec.architecture), network.spec
+        try:
+            ours.load_state_dict(network.state_dict())
+        except RuntimeError as error:
+            raise DocendoError(
+                f"{role} {path} ({spec.architecture}) was made for images of {spec.image_size} pixels and cannot learn "
+                f"from those of {self.data.image_size}: add --image-size {spec.image_size}"
+            ) from error
+        ours.spec = replace(ours.spec, architecture=spec.architecture)
+        return ours

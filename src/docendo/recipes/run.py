@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,9 +17,10 @@ from torch import nn
 
 import docendo.data
 from docendo.core import Method, Phase
-from docendo.data import DataSet
+from docendo.data import DataSet, Expectation
 from docendo.data.seeds import seed_for
 from docendo.engine import Trainer, rehearse
+from docendo.engine.networks import adaptation_of
 from docendo.engine.processes import launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.errors import DocendoError
@@ -187,12 +188,13 @@ def _train(
     if fabric.is_global_zero:
         measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
         for role, network in networks.items():
+            expected = _expected(network, images)
             save(
                 network,
                 folder / f"{role}.safetensors",
                 class_names=images.classes,
-                mean=images.mean,
-                std=images.std,
+                mean=expected.mean,
+                std=expected.std,
                 role=role,
                 method=settings.method,
                 crop_ratio=images.crop_ratio,
@@ -216,10 +218,11 @@ def _train(
 
 
 def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:
-    classes = len(images.classes)
+    classes, expected = len(images.classes), _expected(network, images)
+    network.spec = replace(network.spec, image_size=expected.image_size)
     network.to(trainer.fabric.device).to(memory_format=torch.channels_last).eval()
-    test = evaluate(network, images.test, classes)
-    val = evaluate(network, images.val, classes) if images.val is not None else None
+    test = evaluate(network, images.test.seen_by(expected), classes)
+    val = evaluate(network, images.val.seen_by(expected), classes) if images.val is not None else None
     best = next((p.best[role] for p in reversed(trainer.positions.values()) if role in p.best), None)
     return {
         "test_top1": test.top1,
@@ -231,6 +234,12 @@ def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict
         "macs": macs(network),
         "weights": f"{role}.safetensors",
     }
+
+
+def _expected(network: Any, images: DataSet) -> Expectation:
+    """Give what images a network was trained on: those of this run, or what came with its weights."""
+    adaptation = adaptation_of(network)
+    return images.expectation if adaptation is None else adaptation.theirs
 
 
 def data_settings_of(settings: RunSettings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from docendo.errors import DocendoError
-from docendo.networks import cut, macs
+from docendo.networks import Layout, cut, macs
 
 
 class Own(nn.Module):
@@ -141,6 +141,20 @@ def test_tokens_and_channels_last_are_seen_as_maps() -> None:
     assert stages[0].shape == (2, 17, 192)
     assert torch.equal(vit.maps(stages)[0][1, :, 2, 3], stages[0][1, 1 + 2 * 4 + 3])
     assert vit.widths == (192, 192, 192, 192)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [(Layout(), (2, 3, 4, 4)), (Layout("channels last"), (2, 4, 4, 3)), (Layout("tokens", 2), (2, 18, 3))],
+)
+def test_maps_go_back_to_the_raw_layout(layout: Layout, shape: tuple[int, ...]) -> None:
+    maps = torch.randn(2, 3, 4, 4)
+    raw = layout.raw(maps)
+    assert raw.shape == shape
+    assert torch.equal(layout.maps(raw), maps)
+    if layout.prefix:
+        assert torch.equal(raw[:, 0], raw[:, 1])
+        assert torch.allclose(raw[:, 0], maps.mean(dim=(2, 3)))
 
 
 class Decides(Own):

@@ -16,10 +16,11 @@
 from docendo.networks.catalog import create, names, register
 from docendo.networks.cost import macs, parameters
 from docendo.networks.cut import cut
-from docendo.networks.staged import NetworkSpec, StagedNetwork
+from docendo.networks.staged import Layout, NetworkSpec, StagedNetwork
 from docendo.networks.weights import LoadedWeights, load, read, save
 
 __all__ = [
+    "Layout",
     "LoadedWeights",
     "NetworkSpec",
     "StagedNetwork",

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,30 +15,8 @@ from torch import Tensor, fx, nn
 from docendo.core import Output
 from docendo.errors import DocendoError
 from docendo.networks.ends import Ends, find_ends
-from docendo.networks.staged import NetworkSpec, StagedNetwork, evaluating
+from docendo.networks.staged import Layout, NetworkSpec, StagedNetwork, evaluating
 from docendo.networks.trace import MODE, Mode
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a stage's raw output is laid out.
-
-    Attributes:
-        kind: "maps" (B, C, H, W), "channels last" (B, H, W, C), or "tokens" (B, prefix + H * W, C).
-        prefix: tokens before those of the image, such as a class token.
-    """
-
-    kind: Literal["maps", "channels last", "tokens"]
-    prefix: int = 0
-
-    def maps(self, raw: Tensor) -> Tensor:
-        """View the raw output as (B, C, H, W); a class token is left out."""
-        if self.kind == "maps":
-            return raw
-        if self.kind == "channels last":
-            return raw.permute(0, 3, 1, 2)
-        height = math.isqrt(raw.shape[1] - self.prefix)
-        return raw[:, self.prefix :].transpose(1, 2).reshape(raw.shape[0], raw.shape[2], height, height)
 
 
 class CutNetwork(StagedNetwork):
@@ -64,10 +42,10 @@ class CutNetwork(StagedNetwork):
         *stages, head = (self._part(graph) for graph in self.plan.parts)
         return stages, head
 
-    def maps(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """View stage outputs, all or the last ones, as maps (B, C, H, W)."""
-        layouts = self.plan.layouts[len(self.plan.layouts) - len(stages) :]
-        return tuple(layout.maps(stage) for layout, stage in zip(layouts, stages, strict=True))
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """How each stage's raw output is laid out."""
+        return self.plan.layouts
 
     def _part(self, graph: fx.Graph) -> fx.GraphModule:
         used = {str(n.target) for n in graph.nodes if n.op in ("call_module", "get_attr")}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,37 @@ class NetworkSpec:
     classes: int
     channels: int = 3
     image_size: int = 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a stage's raw output is laid out: plain data, so that what is grafted on a stage can hold it.
+
+    Attributes:
+        kind: "maps" (B, C, H, W), "channels last" (B, H, W, C), or "tokens" (B, prefix + H * W, C).
+        prefix: tokens before those of the image, such as a class token.
+    """
+
+    kind: Literal["maps", "channels last", "tokens"] = "maps"
+    prefix: int = 0
+
+    def maps(self, raw: Tensor) -> Tensor:
+        """View a raw output as maps (B, C, H, W); prefix tokens are left out."""
+        if self.kind == "maps":
+            return raw
+        if self.kind == "channels last":
+            return raw.permute(0, 3, 1, 2)
+        height = math.isqrt(raw.shape[1] - self.prefix)
+        return raw[:, self.prefix :].transpose(1, 2).reshape(raw.shape[0], raw.shape[2], height, height)
+
+    def raw(self, maps: Tensor) -> Tensor:
+        """Lay maps (B, C, H, W) out as a tail expects them; prefix tokens become the mean of the image's tokens."""
+        if self.kind == "maps":
+            return maps
+        if self.kind == "channels last":
+            return maps.permute(0, 2, 3, 1)
+        tokens = maps.flatten(2).transpose(1, 2)
+        return torch.cat([tokens.mean(dim=1, keepdim=True).expand(-1, self.prefix, -1), tokens], dim=1)
 
 
 class StagedNetwork(nn.Module):
@@ -68,9 +101,15 @@ class StagedNetwork(nn.Module):
             stages = self(self.example_images()).stages
         return tuple((s.shape[1], s.shape[2], s.shape[3]) for s in self.maps(stages))
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """How each stage's raw output is laid out: maps, unless the network was cut and holds something else."""
+        return (Layout(),) * len(self.stages)
+
     def maps(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """View stage outputs, all or the last ones, as maps (B, C, H, W): they may be tokens, or have channels last."""
-        return tuple(stages)
+        """View stage outputs, all or the last ones (of a tail), as maps (B, C, H, W)."""
+        layouts = self.layouts[len(self.layouts) - len(stages) :]
+        return tuple(layout.maps(stage) for layout, stage in zip(layouts, stages, strict=True))
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import docendo
 from docendo.core import Batch, Phase
@@ -14,7 +15,7 @@ from docendo.engine.networks import answer, freeze
 from docendo.errors import DocendoError, Interrupted, WiringError
 from docendo.methods import KD
 from docendo.metrics import evaluate
-from docendo.networks import StagedNetwork, create, read, save
+from docendo.networks import NetworkSpec, StagedNetwork, catalog, create, read, save
 from tests.conftest import Said, StopAt, same, weights
 
 SmallRun = Callable[..., docendo.Run]
@@ -63,7 +64,7 @@ def test_a_network_of_another_size_rehearses_and_nothing_of_it_changes() -> None
             super().__init__()
             self.inner, self.spec = inner, inner.spec
 
-        def cut(self) -> tuple[tuple[torch.nn.Module, ...], torch.nn.Module]:
+        def cut(self) -> tuple[tuple[nn.Module, ...], nn.Module]:
             return self.inner.stages, self.inner.head
 
         def forward(self, images: torch.Tensor) -> docendo.core.Output:
@@ -128,18 +129,25 @@ def test_a_learner_gets_used_to_our_images_and_is_warned_about(small_run: SmallR
     assert docendo.evaluate(run.folder)["top1"] == run.results["networks"]["student"]["test_top1"]
 
 
-def test_a_learner_of_fixed_size_is_refused_with_the_cure(small_run: SmallRun, tmp_path: Path) -> None:
-    path = tmp_path / "vit.safetensors"
-    vit = create("timm/test_vit", classes=10, channels=1, image_size=32)
-    save(vit, path, class_names=None, mean=THEIRS.mean, std=THEIRS.std, role="student")
-    with pytest.raises(
-        DocendoError, match=rf"^student {path} .* made for images of 32 pixels .* those of 64: add --image-size 32$"
-    ):
-        small_run("plain", student=path, image_size=64)
-    run = small_run(
-        "kd", teacher=path, student="resnet8", image_size=64, set={"data.train_images": 20}, batch_size=10, epochs=1
-    )
-    assert read(run.folder / "teacher.safetensors").network.spec.image_size == 32
+def fixed_size(spec: NetworkSpec) -> nn.Module:
+    """Make a network whose classifier fits one size of images only."""
+    convolutions = [nn.Conv2d(spec.channels, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()]
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(8 * (spec.image_size // 4) ** 2, spec.classes))
+
+
+def test_a_network_of_fixed_size_teaches_but_is_refused_as_a_learner(
+    small_run: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(catalog._TABLE, "fixed", fixed_size)
+    path = tmp_path / "fixed.safetensors"
+    made = create("fixed", classes=10, channels=1, image_size=16)
+    save(made, path, class_names=None, mean=THEIRS.mean, std=THEIRS.std, role="student")
+    message = rf"^student {path} \(fixed\) was made for images of 16 pixels .* those of 8: add --image-size 16$"
+    with pytest.raises(DocendoError, match=message):
+        small_run("plain", student=path)
+    run = small_run("kd", teacher=path)
+    assert read(run.folder / "teacher.safetensors").network.spec.image_size == 16
+    assert docendo.evaluate(run.folder, role="teacher")["top1"] == run.results["networks"]["teacher"]["test_top1"]
 
 
 def test_a_teacher_that_learned_here_expects_our_images_from_then_on(

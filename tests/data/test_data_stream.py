@@ -1,10 +1,12 @@
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import signal
 
 import pytest
 import torch
+from PIL import Image
 
 from docendo.data import DataSettings, ResizedCrop, load
 from docendo.errors import DocendoError
@@ -126,3 +128,27 @@ def test_what_does_not_fit_is_streamed(pets, monkeypatch):
     assert hasattr(open_pets(pets).train.store, "pixels")
     monkeypatch.setattr("docendo.data.loading._FITS", 68 * 16 * 16 * 3 - 1)
     assert not hasattr(open_pets(pets).train.store, "pixels")
+
+
+def test_what_workers_need_can_be_sent_to_them_where_they_are_not_forked(pets, make_parquet, tmp_path):
+    make_parquet("rows/a.parquet", [0, 1] * 10, row_group=3)
+    for path in (pets, tmp_path / "rows"):
+        data = open_pets(path, memory="stream", workers=0)
+        sent = pickle.loads(pickle.dumps(data.train.store))
+        again = dataclasses.replace(data.train, store=sent)
+        assert_same(data.train.batches(4), again.batches(4))
+
+
+def test_large_photographs_look_alike_in_training_from_disk_and_from_memory(tmp_path, make_image):
+    photo = make_image(0, (9, 6)).resize((1800, 1200), Image.Resampling.BICUBIC)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(4):
+            photo.save(tmp_path / "photos" / name / f"{i}.jpg", quality=95)
+    memory, stream = (
+        same_scale(open_pets(tmp_path / "photos", memory=m, image_size=96, workers=0)) for m in ("device", "stream")
+    )
+    assert_same(memory.test.batches(4), stream.test.batches(4))
+    table = memory.train.epoch(0, "x", 0)
+    kept, read = next(memory.train.batches(4, table=table)), next(stream.train.batches(4, table=table))
+    assert float((kept.images - read.images).abs().mean()) < 0.01

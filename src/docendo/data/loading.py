@@ -68,7 +68,7 @@ def load(settings: DataSettings) -> DataSet:
 
 
 def _own_size(part: Part) -> int:
-    sizes = {image.size for image in part.examples(64)}
+    sizes = {image.size for image in part.examples(64, _SMALL)}  # larger ones need not be decoded in full
     width, height = sizes.pop() if len(sizes) == 1 else (_LARGE, _LARGE)
     return min(width, height) if min(width, height) >= 4 and max(width, height) <= _SMALL else _LARGE
 

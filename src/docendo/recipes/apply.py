@@ -13,6 +13,7 @@ import torch
 import docendo.data
 from docendo import metrics
 from docendo.data import DataSettings, Expectation, image_at, normalise, prepare
+from docendo.data.images import stored_side
 from docendo.errors import DocendoError, nearest
 from docendo.networks.weights import LoadedWeights, read
 from docendo.recipes.settings import data_of
@@ -158,7 +159,8 @@ def predict(
     network = loaded.network.to(where).to(memory_format=torch.channels_last).eval()
     predictions = []
     for image in images:
-        pixels = prepare(image_at(image), spec.channels, spec.image_size, ratio)
+        decoded = image_at(image, stored_side(spec.image_size, ratio))
+        pixels = prepare(decoded, spec.channels, spec.image_size, ratio)
         with torch.no_grad():
             logits = network(normalise(pixels[None].to(where), mean, std)).logits
         best = logits[0].softmax(dim=0).topk(min(top, spec.classes))

@@ -58,8 +58,12 @@ def _at(path: Path) -> Found:
     return parquet(path)
 
 
-def image_at(name: str | Path) -> Image.Image:
+def image_at(name: str | Path, short_side: int | None = None) -> Image.Image:
     """Decode the image in a file, or in a row of a Parquet file: "FILE.parquet#ROW", rows counted from 0.
+
+    Args:
+        name: which.
+        short_side: as in `docendo.data.read_image`.
 
     Raises:
         DocendoError: there is none, or it cannot be read.
@@ -67,13 +71,13 @@ def image_at(name: str | Path) -> Image.Image:
     path = Path(name).expanduser()
     row = re.fullmatch(r"(.+\.parquet)(?:#(\d*))?", str(path))
     if row is None or (path.exists() and row[2] is not None):
-        return read_image(path)
+        return read_image(path, short_side=short_side)
     if not row[2]:
         raise DocendoError(f"{name} names no image: give a row of the file after #, such as {row[1]}#0")
     path = Path(row[1])
     with _pyarrow_for(path):
         from docendo.data.sources.parquet_file import image_in_row
-    return image_in_row(path, int(row[2]))
+    return image_in_row(path, int(row[2]), short_side)
 
 
 @contextmanager

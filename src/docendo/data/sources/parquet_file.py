@@ -79,7 +79,7 @@ class ParquetFile:
             yield file
 
 
-def image_in_row(path: Path, row: int) -> Image.Image:
+def image_in_row(path: Path, row: int, short_side: int | None = None) -> Image.Image:
     """Decode one image of a Parquet file, reading no more than its row group.
 
     Raises:
@@ -90,7 +90,7 @@ def image_in_row(path: Path, row: int) -> Image.Image:
         if row >= file.metadata.num_rows:
             raise DocendoError(f"{path} has {file.metadata.num_rows} rows, counted from 0, and none numbered {row}")
         own = ParquetFile(path, column, np.empty(0, np.int64), None, file.metadata)
-    return decode(next(own.in_order([row])), f"{path} row {row}")
+    return decode(next(own.in_order([row])), f"{path} row {row}", short_side)
 
 
 def _bytes_of(column: Any) -> Any:

@@ -102,13 +102,13 @@ class Part(ABC):
         """
         return decode(next(self.encoded(torch.tensor([row]))), self.where(row), short_side)
 
-    def examples(self, count: int) -> list[Image.Image]:
+    def examples(self, count: int, short_side: int) -> list[Image.Image]:
         """Decode at most so many images to judge the others by; those that cannot be read are left out."""
         images = []
         rows = self._some_rows(min(count, len(self.labels)))
         for row, encoded in zip(rows.tolist(), self.encoded(rows), strict=True):
             with suppress(DocendoError):
-                images.append(decode(encoded, self.where(row)))
+                images.append(decode(encoded, self.where(row), short_side))
         return images
 
     def decode(self, channels: int, side: int) -> tuple[Tensor, Unreadable]:

@@ -23,7 +23,7 @@ WRONG = {
     "explain": "explain needs a METHOD: plain, kd, sftn",
     "explain sftm": 'unknown method "sftm"; did you mean "sftn"?',
     "train kd --epoch 3": 'train has no option --epoch; did you mean "--epochs"?',
-    "train kd -x": "train has no option -x; known: --teacher, --student, --data",
+    "train kd -x": "train has no option -x; known: --teacher, --student, --pretrained, --data",
     "train kd more": 'train does not know what to do with "more"; see docendo train --help',
     "train kd --epochs": "--epochs needs a value after it",
     "train kd --epochs 1 --epochs 2": "--epochs is given twice: give it once",

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -25,7 +24,8 @@ PROCESSES = (2, 3)
 
 
 def request(method: str, processes: int, precision: str) -> Request:
-    steps = {"64-true": {"epochs": 25}, "32-true": {"epochs": 1, "data.train_images": 64}}[precision]  # 100 steps, or 1
+    epochs = 25 if method == "plain" else 13  # of 4 steps, in one phase or two
+    steps = {"64-true": {"epochs": epochs}, "32-true": {"epochs": 1, "data.train_images": 64}}[precision]
     flags = {
         "accelerator": "cpu",
         "devices": processes,
@@ -65,19 +65,19 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_weights_are_those_of_one_process(method: str, processes: int, trained: tuple[Path, str]) -> None:
     folder, precision = trained
     one, several = folder / f"{method}-1", folder / f"{method}-{processes}"
-    # After the run both are stored in float32; BatchNorm's sums over parts round differently.
-    tolerance: dict[str, Any] = {"64-true": {"rtol": 1e-5, "atol": 1e-7}, "32-true": {"rtol": 1e-3, "atol": 1e-5}}[
-        precision
-    ]
     for path in one.glob("*.safetensors"):
         expected, found = weights(one, path.stem), weights(several, path.stem)
-        for name, tensor in expected.items():
-            torch.testing.assert_close(found[name], tensor, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+        if precision == "64-true":  # stored in float32, so that they agree but for the last bit
+            for name, tensor in expected.items():
+                torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-9)
+        else:  # one step in float32: a step changes about a hundredth of the weights' norm, rounding far less
+            a, b = (torch.cat([t.double().flatten() for t in w.values()]) for w in (expected, found))
+            assert (a - b).norm() < 1e-5 * a.norm()
     rows = [[json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (one, several)]
     for first, second in zip(*rows, strict=True):
         for key in first:
             if key.startswith("loss/"):
-                assert second[key] == pytest.approx(first[key], rel=1e-6 if precision == "64-true" else 1e-3)
+                assert second[key] == pytest.approx(first[key], rel=1e-12 if precision == "64-true" else 1e-3)
 
 
 COMMAND = ["train", "plain", "--student", "resnet8", "--epochs", "40", "--devices", "2", "--accelerator", "cpu"]
@@ -113,8 +113,9 @@ def test_a_mistake_in_a_process_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "docendo", *COMMAND, "--data", str(tmp_path), "--out", str(tmp_path / "run")]
     refused = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert refused.returncode == 2
-    assert len(refused.stderr.splitlines()) == 1
-    assert str(tmp_path) in refused.stderr
+    assert str(tmp_path) in refused.stderr.splitlines()[-1]
+    assert refused.stderr.count("docendo: ") == 1
+    assert "Traceback" not in refused.stderr
 
 
 def test_torchrun_starts_the_processes(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class StudentBranches(nn.Module):
                 f"{len(teacher.stages)}, the student {len(student.stages)}; choose networks with more stages"
             )
         self.taps = tuple(t for t, _ in pairs)
+        self.leaves = tuple(teacher.layouts[t] for t, _ in pairs)
+        self.enters = tuple(student.layouts[s] for _, s in pairs)
         self.transforms = nn.ModuleList(transform(teacher.shapes[t], student.shapes[s]) for t, s in pairs)
         shared = student.fresh() if share_tails else None
         self.tails = nn.ModuleList((shared or student.fresh()).tail(s) for _, s in pairs)
@@ -47,9 +49,8 @@ class StudentBranches(nn.Module):
 
     def forward(self, stages: Sequence[Tensor]) -> tuple[Output, ...]:
         """Give each branch's output for a teacher's stage outputs; these stay attached, so the teacher learns too."""
-        return tuple(
-            tail(adapt(stages[tap])) for tap, adapt, tail in zip(self.taps, self.transforms, self.tails, strict=True)
-        )
+        branches = zip(self.taps, self.leaves, self.transforms, self.enters, self.tails, strict=True)
+        return tuple(tail(to.raw(adapt(of.maps(stages[tap])))) for tap, of, adapt, to, tail in branches)
 
 
 def transform(teacher: Shape, student: Shape) -> nn.Sequential:
@@ -83,7 +84,8 @@ def transform(teacher: Shape, student: Shape) -> nn.Sequential:
         conv = nn.ConvTranspose2d(c_t, c_s, r + 2 * (r // 2), stride=r, padding=r // 2)
     else:
         raise DocendoError(
-            f"no transform from the teacher's {sides_t[0]}x{sides_t[1]} maps to the student's {sides_s[0]}x{sides_s[1]}: "
-            "sides need one integer ratio; choose another --image-size or networks that shrink alike"
+            f"no transform from the teacher's {sides_t[0]}x{sides_t[1]} maps to the student's "
+            f"{sides_s[0]}x{sides_s[1]}: sides need one integer ratio; choose another --image-size or networks that "
+            "shrink alike"
         )
     return nn.Sequential(conv, nn.BatchNorm2d(c_s), nn.ReLU())

@@ -25,10 +25,17 @@ class RunOptions:
         None
     )
     student: Annotated[str | None, Parameter(help="Network name, or weights file to start from.")] = None
+    pretrained: Annotated[
+        bool,
+        Parameter(negative=(), show_default=False, help="Start timm and torchvision networks from published weights."),
+    ] = False
     data: Annotated[str | None, Parameter(help="digits (default), another name (docendo list data), or a path.")] = None
     root: Annotated[Path | None, Parameter(help="Folder of named data sets (~/.cache/docendo).")] = None
     download: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Fetch a named data set that is not there.")
+    ] = False
+    skip_corrupt: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Leave out images that cannot be read, and list them.")
     ] = False
     image_size: Annotated[Whole, Parameter(help="Side in pixels; by default the data set's own.")] = None
     epochs: Annotated[

@@ -156,7 +156,7 @@ class Loop:
             answers = answer(self.phase.frozen, self.plan.reads, batch)
         with self.fabric.no_backward_sync(self.module, enabled=not last):
             with self.batch_norm():
-                terms = self.module(batch._replace(progress=progress), answers)
+                terms = tuple(self.module(batch._replace(progress=progress), answers))
             terms = scaled(terms, len(batch.labels), self._images(step), self.processes)
             loss = cast(Tensor, sum(term.weight * term.value for term in terms if term.weight))
             self.state.meter.add(terms, loss, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class Learners(nn.Module):
         self.roles = nn.ModuleDict(dict(learners))
         self.losses = losses
 
-    def forward(self, batch: Batch, answers: Mapping[str, Any]) -> tuple[LossTerm, ...]:
+    def forward(self, batch: Batch, answers: Mapping[str, Any]) -> Terms:
         """Give the loss terms of one batch.
 
         Args:
@@ -58,7 +58,17 @@ class Learners(nn.Module):
         """
         learning = {role: _once_a_step(module) for role, module in self.roles.items()}
         answering = {role: _answering(answer) for role, answer in answers.items()}
-        return tuple(self.losses(Cast({**learning, **answering}), batch))
+        return Terms(self.losses(Cast({**learning, **answering}), batch))
+
+
+class Terms:
+    """The loss terms of one batch. No tuple: in one, Fabric would round float64 losses to float32 on the way out."""
+
+    def __init__(self, terms: Iterable[LossTerm]) -> None:
+        self._terms = tuple(terms)
+
+    def __iter__(self) -> Iterator[LossTerm]:
+        return iter(self._terms)
 
 
 def _once_a_step(module: nn.Module) -> Callable[..., Any]:

@@ -157,6 +157,15 @@ class SynchronisedBatchNorm(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _of_every_process(x: Tensor) -> Tensor:
+    """Stack a vector of every process, (processes, N); gradients flow back to each."""
+    rows = x.new_zeros(dist.get_world_size(), len(x))
+    mine = torch.zeros_like(rows)
+    mine[dist.get_rank()] = 1
+    total: Tensor = _SumOfAll.apply(rows + mine * x)
+    return total
+
+
 class _SumOfAll(torch.autograd.Function):
     """The sum of a tensor over processes; its gradient is the sum of theirs."""
 
@@ -171,11 +180,6 @@ class _SumOfAll(torch.autograd.Function):
         total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
         return total
-
-
-def _sum_of_all(x: Tensor) -> Tensor:
-    total: Tensor = _SumOfAll.apply(x)
-    return total
 
 
 def _batch_norm(
@@ -193,12 +197,17 @@ def _batch_norm(
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     over = [0, *range(2, x.ndim)]
     shape = [1, -1, *[1] * (x.ndim - 2)]
-    size = wide.new_tensor([x.numel() / x.shape[1]])
-    sums = _sum_of_all(torch.cat([wide.sum(over), size]))
-    count = sums[-1]
-    mean = sums[:-1] / count
+    channels = x.shape[1]
+    mean_here = wide.mean(over)
+    spread_here = (wide - mean_here.view(shape)).square().sum(over)
+    size_here = wide.new_tensor([x.numel() / channels])
+    # One exchange, then the parts are put together in the stable way of Chan, Golub and LeVeque (1979).
+    parts = _of_every_process(torch.cat([mean_here, spread_here, size_here]))
+    means, spreads, sizes = parts[:, :channels], parts[:, channels:-1], parts[:, -1:]
+    count = sizes.sum()
+    mean = (means * sizes).sum(0) / count
     centred = wide - mean.view(shape)
-    variance = _sum_of_all(centred.square().sum(over)) / count
+    variance = (spreads + sizes * (means - mean).square()).sum(0) / count
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             unbiased = variance * count / (count - 1)

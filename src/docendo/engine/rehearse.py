@@ -143,7 +143,7 @@ def _part_of(learners: Learners, name: str) -> str:
     _, role, *path = name.split(".")
     module: Any = learners.roles[role]
     if isinstance(module, Staged):
-        parameter = learners.get_parameter(name)
+        parameter = dict(learners.named_parameters())[name]  # by path: a network may call a child "head"
         for i, stage in enumerate(module.stages, start=1):
             if any(parameter is p for p in stage.parameters()):
                 return f"{role}.stage{i}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from docendo.data import Adaptation, DataSet, Expectation
 from docendo.data.seeds import seed_for
 from docendo.errors import DocendoError
 from docendo.networks import StagedNetwork, create
+from docendo.networks.catalog import PRETRAINED, canonical, is_foreign
 from docendo.networks.weights import read
+from docendo.recipes.settings import RunSettings
 
 _SUFFIXES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt"}
 
@@ -32,16 +34,24 @@ class Builder:
     """Makes the network of a role (`docendo.core.Build`).
 
     Args:
-        networks: a network name or weights file for each role.
+        settings: the network name or weights file for each role; the seed, which with the role decides the first
+            weights, whatever is built before; whether to start from published weights.
         data: the data set, whose classes, channels and image size the networks must fit.
-        seed: the run's seed; with the role it decides the first weights, whatever is built before.
-        warn: called with a line about weights that may not fit.
+        say: called with a line about how a network was made, or weights that may not fit.
+
+    Raises:
+        DocendoError: if published weights are asked for and no network has any.
     """
 
-    def __init__(
-        self, networks: Mapping[str, str], data: DataSet, seed: int, warn: Callable[[str], None] = lambda text: None
-    ) -> None:
-        self.networks, self.data, self.seed, self.warn = networks, data, seed, warn
+    def __init__(self, settings: RunSettings, data: DataSet, say: Callable[[str], None] = lambda text: None) -> None:
+        self.networks, self.seed, self.pretrained = settings.networks, settings.seed, settings.pretrained
+        self.data, self.say = data, say
+        named = [name for role, name in self.networks.items() if not self.is_trained(role)]
+        if self.pretrained and not any(is_foreign(canonical(name)) for name in named):
+            raise DocendoError(
+                f"pretrained: none of {', '.join(self.networks.values())} has published weights; "
+                "name a network of timm or torchvision, or give weights files"
+            )
 
     def __call__(self, role: str, *, frozen: bool = False) -> StagedNetwork:
         """Make the network of a role."""
@@ -57,7 +67,13 @@ class Builder:
 
     def _create(self, name: str) -> StagedNetwork:
         data = self.data
-        return create(name, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+        weights = PRETRAINED if self.pretrained and is_foreign(canonical(name)) else None
+        network = create(
+            name, classes=len(data.classes), channels=data.channels, image_size=data.image_size, weights=weights
+        )
+        for note in network.notes:
+            self.say(note)
+        return network
 
     def _from_weights(self, role: str, path: Path, frozen: bool) -> StagedNetwork:
         data, loaded = self.data, read(path)
@@ -75,7 +91,7 @@ class Builder:
             )
         if loaded.class_names is not None and loaded.class_names != data.classes:
             ours, theirs = next((a, b) for a, b in zip(data.classes, loaded.class_names, strict=True) if a != b)
-            self.warn(f'warning: {role} {path} calls a class "{theirs}" that is "{ours}" in {data.name}')
+            self.say(f'warning: {role} {path} calls a class "{theirs}" that is "{ours}" in {data.name}')
         network, adaptation = loaded.network, None
         if loaded.mean is not None and loaded.std is not None:
             adaptation = Adaptation(data.expectation, Expectation(loaded.mean, loaded.std, spec.image_size))
@@ -83,7 +99,7 @@ class Builder:
             network.adaptation = adaptation
             return network
         if adaptation is not None and adaptation.matters:
-            self.warn(f"warning: {role} {path} was trained on {adaptation}: it must get used to them")
+            self.say(f"warning: {role} {path} was trained on {adaptation}: it must get used to them")
         return self._at_our_size(role, path, network)
 
     def _at_our_size(self, role: str, path: Path, network: StagedNetwork) -> StagedNetwork:

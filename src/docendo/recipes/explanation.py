@@ -88,7 +88,7 @@ def explain(
         epochs.append(settings.epochs_of(phase.fraction))
         return phase.learners
 
-    builder = Builder(settings.networks, images, settings.seed)
+    builder = Builder(settings, images)
     with seeded(settings):
         deployable = request.method.run(rehearsing, builder)
         facts = tuple(_facts(role, builder(role)) for role in settings.networks)

@@ -28,6 +28,7 @@ _FLAGS = {
     "precision": "--precision",
     "accelerator": "--accelerator",
 }
+_SWITCHES = {"data.download": "--download", "data.skip_corrupt": "--skip-corrupt", "pretrained": "--pretrained"}
 
 
 def default_folder(settings: RunSettings) -> Path:
@@ -50,8 +51,8 @@ def command_of(settings: RunSettings, method: Any, out: Path) -> str:
     for key in RUN_KEYS:
         value = _at(values, key)
         if value != _at(plain, key) or key in ("data.name", "epochs", "seed"):
-            if key == "data.download":
-                words += ["--download"]
+            if key in _SWITCHES:
+                words += [_SWITCHES[key]]
             elif key in _FLAGS:
                 words += [_FLAGS[key], str(value)]
             else:

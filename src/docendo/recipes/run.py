@@ -57,9 +57,11 @@ def train(
     *,
     teacher: str | Path | None = None,
     student: str | Path | None = None,
+    pretrained: bool | None = None,
     data: str | Path | None = None,
     root: str | Path | None = None,
     download: bool | None = None,
+    skip_corrupt: bool | None = None,
     image_size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -82,9 +84,11 @@ def train(
         method: a method's name ("plain", "kd", "sftn"), or a method object such as `SFTN(branch_kl=2)`.
         teacher: network name or weights file; without weights it is trained first.
         student: network name or weights file to start from.
+        pretrained: start networks of timm and torchvision from their published weights.
         data: "digits", "cifar10", "cifar100", or the path of a folder of class folders or of Parquet files.
         root: where the files of named data sets are.
         download: fetch a named data set if it is not there.
+        skip_corrupt: leave out images that cannot be read, and list them.
         image_size: side in pixels that images are brought to.
         epochs: epochs of a full phase, at least 1.
         batch_size: images a step, at least 2.
@@ -113,9 +117,11 @@ def train(
         {
             "teacher": teacher,
             "student": student,
+            "pretrained": pretrained,
             "data": data,
             "root": root,
             "download": download,
+            "skip_corrupt": skip_corrupt,
             "image_size": image_size,
             "epochs": epochs,
             "batch_size": batch_size,
@@ -151,7 +157,7 @@ def _run(fabric: Fabric, request: Request, out: str | Path | None, resume: bool,
     if first:
         check_folder(path, settings, resume=resume)
     with seeded(settings):  # before the folder is claimed, so that a mistake found here leaves nothing behind
-        request.method.run(_rehearsal(images), Builder(settings.networks, images, settings.seed))
+        request.method.run(_rehearsal(images), Builder(settings, images))
     with contextlib.ExitStack() as stack:
         shown: Progress = Silent()
         if first:
@@ -184,7 +190,7 @@ def _train(
     images = images.to(fabric.device)
     trainer = Trainer(fabric, images, settings, settings.seed, folder, progress, f"{command} --resume")
     with seeded(settings):
-        networks = method.run(trainer, Builder(settings.networks, images, settings.seed, progress.say))
+        networks = method.run(trainer, Builder(settings, images, progress.say))
     if fabric.is_global_zero:
         measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
         for role, network in networks.items():

@@ -24,6 +24,7 @@ class RunSettings(TrainSettings):
     method: str = Field(description="the method's name")
     settings: Values = Field({}, description="the method's own settings")
     networks: dict[str, str] = Field({}, description="a network name or weights file for each role")
+    pretrained: bool = Field(False, description="start timm and torchvision networks from their published weights")
     data: DataSettings = Field(DataSettings(), description="the images")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of weights, order and views")
 
@@ -124,6 +125,7 @@ KEYS = {
     "data": "data.name",
     "root": "data.root",
     "download": "data.download",
+    "skip_corrupt": "data.skip_corrupt",
     "image_size": "data.image_size",
 }
 """The dotted keys of the run's keywords and options, where they are not the keyword itself."""

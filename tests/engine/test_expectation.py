@@ -12,6 +12,8 @@ from docendo.core import Batch, Phase
 from docendo.data import Adaptation, DataSettings, Expectation, load, normalise
 from docendo.engine import rehearse
 from docendo.engine.networks import answer, freeze
+from docendo.engine.settings import TrainSettings
+from docendo.engine.store import fingerprint
 from docendo.errors import DocendoError, Interrupted, WiringError
 from docendo.methods import KD
 from docendo.metrics import evaluate
@@ -87,6 +89,15 @@ def test_what_was_built_to_stay_frozen_does_not_learn() -> None:
         WiringError, match=r'^phase "p" trains student, which was built to stay frozen: build it without'
     ):
         rehearse(Phase("p", {"student": learner}, KD().losses, {"teacher": network(8)}), batch(8, OURS))
+
+
+def test_another_expectation_is_another_phase() -> None:
+    teacher, found = network(8), []
+    for adaptation in (None, Adaptation(OURS, THEIRS), Adaptation(OURS, THEIRS._replace(std=(0.3,)))):
+        teacher.adaptation = adaptation
+        phase = Phase("p", {"student": network(8)}, KD().losses, {"teacher": teacher})
+        found.append(str(fingerprint(phase, TrainSettings(), "data", 0)))
+    assert len(set(found)) == 3
 
 
 def test_small_differences_are_adapted_to_but_not_talked_about() -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from docendo.core import Phase
+from docendo.engine.networks import adaptation_of
 from docendo.engine.settings import TrainSettings
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
@@ -31,7 +32,7 @@ _OF_THE_MACHINE = {"accelerator", "devices", "nodes", "strategy", "checkpoint_se
 def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> Fingerprint:
     """Say what the result of a phase depends on: losses, recipe, data, seed, and all starting and frozen weights.
 
-    Upstream phases are in it by the weights that they left behind.
+    Upstream phases are in it by the weights that they left behind; frozen networks also by what images they expect.
     """
     losses = phase.losses
     owner = getattr(losses, "__self__", None)
@@ -48,6 +49,7 @@ def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> 
         "frozen statistics": phase.frozen_statistics,
         "first weights": {role: digest(module) for role, module in phase.learners.items()},
         "frozen weights": {role: digest(module) for role, module in phase.frozen.items()},
+        "images of frozen networks": {role: repr(adaptation_of(module)) for role, module in phase.frozen.items()},
     }
 
 

@@ -70,9 +70,12 @@ def test_weights_are_those_of_one_process(method: str, processes: int, trained: 
         if precision == "64-true":  # stored in float32, so that they agree but for the last bit
             for name, tensor in expected.items():
                 torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-9)
-        else:  # one step in float32: a step changes about a hundredth of the weights' norm, rounding far less
+        else:  # one step in float32, whose rounding may turn a ReLU that stood at zero, which is seen in the gradient
+            for name, tensor in expected.items():
+                if "running" in name:
+                    torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
             a, b = (torch.cat([t.double().flatten() for t in w.values()]) for w in (expected, found))
-            assert (a - b).norm() < 1e-5 * a.norm()
+            assert (a - b).norm() < 3e-5 * a.norm()
     rows = [[json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (one, several)]
     for first, second in zip(*rows, strict=True):
         for key in first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -104,6 +105,7 @@ class Loop:
     records: Records
     how_to_resume: str
     phase: Phase
+    frozen: Mapping[str, nn.Module]
     plan: PhasePlan
     slot: Slot
     state: State
@@ -153,7 +155,7 @@ class Loop:
         last = step + 1 == first + together
         progress = self._progress(epoch, first)
         with self.fabric.autocast():
-            answers = answer(self.phase.frozen, self.plan.reads, batch)
+            answers = answer(self.frozen, self.plan.reads, batch)
         with self.fabric.no_backward_sync(self.module, enabled=not last):
             with self.batch_norm():
                 terms = tuple(self.module(batch._replace(progress=progress), answers))

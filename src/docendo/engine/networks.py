@@ -125,16 +125,16 @@ def answer(frozen: Mapping[str, nn.Module], reads: Mapping[str, Reads], batch: B
 
 
 def _look(network: Any, reads: Reads, batch: Batch) -> Output:
-    if reads & {"logits", "pooled"}:
-        full: Output = network(as_expected(network, batch.images))
-        logits = full.logits if "logits" in reads else None
-        pooled = full.pooled if "pooled" in reads else None
-        stages = [s if f"stages.{i}" in reads else None for i, s in enumerate(full.stages)]
-        return Output(logits, pooled, tuple(stages))  # type: ignore[arg-type]
-    x, seen = as_expected(network, batch.images), []
-    parts = network.stages
-    last = max((int(r.partition(".")[2]) for r in reads), default=-1)
-    for i, stage in enumerate(parts[: last + 1]):
-        x = stage(x)
+    x: Any = as_expected(network, batch.images)
+    seen = []
+    to_the_end = reads & {"logits", "pooled"}
+    last = max((int(r.partition(".")[2]) for r in reads - {"logits", "pooled"}), default=-1)
+    for i, stage in enumerate(network.stages):
+        x = stage(x) if to_the_end or i <= last else None
         seen.append(x if f"stages.{i}" in reads else None)
-    return Output(None, None, tuple(seen + [None] * (len(parts) - len(seen))))  # type: ignore[arg-type]
+    logits, pooled, _ = network.head(x) if to_the_end else (None, None, ())
+    return Output(
+        logits if "logits" in reads else None,  # type: ignore[arg-type]
+        pooled if "pooled" in reads else None,  # type: ignore[arg-type]
+        tuple(seen),  # type: ignore[arg-type]
+    )

@@ -14,9 +14,10 @@ from torch import nn
 from docendo.core import Batch, Phase
 from docendo.data import DataSet
 from docendo.data.seeds import seed_for
+from docendo.engine.folding import folded
 from docendo.engine.loop import DTYPES, Loop, Position, State, converted, rng_state, set_rng_state
 from docendo.engine.meter import LossMeter
-from docendo.engine.networks import Learners, adaptation_of, freeze, only_learning
+from docendo.engine.networks import Learners, adaptation_of, as_expected, freeze, only_learning
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import rehearse
@@ -81,7 +82,13 @@ class Trainer:
         settings, fabric = self.settings, self.fabric
         freeze(phase.frozen, phase.frozen_statistics)
         self._show_teachers(phase)
-        plan = rehearse(phase, converted(_first_images(self.data), settings))
+        batch = converted(_first_images(self.data), settings)
+        plan = rehearse(phase, batch)
+        frozen = dict(phase.frozen)
+        if phase.frozen_statistics == "running":
+            frozen = {role: folded(net, as_expected(net, batch.images)) for role, net in frozen.items()}
+            for network in frozen.values():
+                self._place(network)
 
         learners = Learners(phase.learners, phase.losses).train()
         with only_learning(learners, plan.idle), StopRequest() as stop:
@@ -102,6 +109,7 @@ class Trainer:
                 records=self.records,
                 how_to_resume=self.how_to_resume,
                 phase=phase,
+                frozen=frozen,
                 plan=plan,
                 slot=slot,
                 state=state,

@@ -75,6 +75,11 @@ class LossTerm(NamedTuple):
     over_batch: Literal["mean", "sum"] = "mean"
 
     @property
+    def role(self) -> str:
+        """The role of the learner, without the part."""
+        return self.learner.partition(".")[0]
+
+    @property
     def name(self) -> str:
         """How logs call this term.
 
@@ -96,6 +101,9 @@ class Networks(Protocol):
 
 
 Losses = Callable[[Networks, Batch], Iterable[LossTerm]]
+
+Predictions = Callable[[Networks, Batch], Mapping[str, Tensor]]
+"""Logits (B, K) by name, of parts that are no networks of their own: a branch, a trunk with a bridge."""
 
 
 @runtime_checkable
@@ -123,6 +131,10 @@ class Phase:
         learning_rates: factor on the run's learning rate, by role, where it is not 1.
         frozen_statistics: whether BatchNorm in frozen networks uses its "running" statistics or the "batch" (then its
             buffers move, as in some released code).
+        alternating: whether the learners take turns at each batch: all networks answer anew, one learner takes its step
+            on its own terms, then the next. Else all learn together from one look at the batch.
+        predictions: what else to measure on the validation images after each epoch; networks among the learners are
+            measured anyway.
     """
 
     name: str
@@ -133,6 +145,8 @@ class Phase:
     fraction: float = 1.0
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     frozen_statistics: Literal["running", "batch"] = "running"
+    alternating: bool = False
+    predictions: Predictions | None = None
 
 
 class Train(Protocol):
@@ -146,11 +160,15 @@ class Train(Protocol):
 class Build(Protocol):
     """Makes the network of a role, as the user named it, seeded by (run seed, role)."""
 
-    def __call__(self, role: str, *, frozen: bool = False) -> Any:
+    def __call__(self, role: str, *, frozen: bool = False, number: int = 0) -> Any:
         """Give a new network for this role, with the user's weights where they were given.
 
-        With `frozen` it will only answer: then weights that were trained on other images, by normalisation or size, get
-        them so. A network that learns here gets used to the images of this run.
+        Args:
+            role: the role.
+            frozen: whether it will only answer: then weights that were trained on other images, by normalisation or
+                size, get them so. A network that learns here gets used to the images of this run.
+            number: which of several networks of this role. Those after 0 have the role's architecture and first weights
+                of their own, whatever file was given.
         """
         ...
 

@@ -44,7 +44,8 @@ def test_a_run_folder_holds_what_it_should(small_run: SmallRun) -> None:
     results = json.loads((run.folder / "results.json").read_text())
     assert results == run.results
     assert set(results) == {
-        *("method", "data", "seed", "epochs", "seconds", "images_per_second", "command", "deployed", "networks")
+        *("method", "data", "seed", "epochs", "seconds", "images_per_second", "peak_memory_bytes", "command"),
+        *("deployed", "networks"),
     }
     assert results["deployed"] == "student"
     assert run.network is run.networks["student"]

@@ -25,6 +25,13 @@ class RunOptions:
         None
     )
     student: Annotated[str | None, Parameter(help="Network name, or weights file to start from.")] = None
+    expert: Annotated[str | None, Parameter(help="A teacher that is trained beforehand, of methods with two.")] = None
+    scratch: Annotated[str | None, Parameter(help="A teacher that learns beside the student, of such methods.")] = None
+    peer: Annotated[str | None, Parameter(help="A network that learns beside the student as its equal.")] = None
+    pair: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), show_default=False, help="T:S: compare stage T of the teacher with S; repeatable."),
+    ] = ()
     pretrained: Annotated[
         bool,
         Parameter(negative=(), show_default=False, help="Start timm and torchvision networks from published weights."),
@@ -61,8 +68,11 @@ class RunOptions:
 
     def keywords(self) -> dict[str, Any]:
         """Give what was asked for as keywords of `docendo.train`."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
-        return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": pairs(self.sets)}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sets", "pair")}
+        sets = pairs(self.sets)
+        if self.pair:
+            sets["pairs"] = ",".join(self.pair)
+        return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": sets}
 
     def of_explain(self) -> dict[str, Any]:
         """Give those of the keywords that `docendo.explain` takes, which has no run folder."""

@@ -14,10 +14,10 @@ from lightning_fabric import Fabric
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from docendo.core import Batch, Phase, Staged
-from docendo.data import DataSet
+from docendo.core import Batch, LossTerm, Phase, Staged
+from docendo.data import DataSet, Split
 from docendo.engine.meter import LossMeter
-from docendo.engine.networks import Learners, answer
+from docendo.engine.networks import Learners, answer, together
 from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import PhasePlan
@@ -25,7 +25,7 @@ from docendo.engine.settings import TrainSettings
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, stream_of
 from docendo.errors import DocendoError, Interrupted
-from docendo.metrics import evaluate
+from docendo.metrics import accuracies
 
 DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
 
@@ -124,6 +124,12 @@ class Loop:
         self.look_every = 1 if self.fabric.device.type == "cpu" else 50
         synchronise = self.processes > 1 and self.settings.sync_batchnorm
         self.batch_norm = SynchronisedBatchNorm if synchronise else contextlib.nullcontext
+        self.turns: tuple[str | None, ...] = tuple(self.phase.learners) if self.phase.alternating else (None,)
+        if self.phase.alternating and self.settings.accumulate > 1:
+            raise DocendoError(
+                f'phase "{self.phase.name}" updates its learners in turn, which does not go with accumulate='
+                f"{self.settings.accumulate}: set accumulate=1, or let them learn together"
+            )
 
     def run(self) -> None:
         """Train to the end of the phase."""
@@ -156,26 +162,41 @@ class Loop:
         progress = self._progress(epoch, first)
         with self.fabric.autocast():
             answers = answer(self.frozen, self.plan.reads, batch)
-        with self.fabric.no_backward_sync(self.module, enabled=not last):
-            with self.batch_norm():
-                terms = tuple(self.module(batch._replace(progress=progress), answers))
-            terms = scaled(terms, len(batch.labels), self._images(step), self.processes)
-            loss = cast(Tensor, sum(term.weight * term.value for term in terms if term.weight))
-            self.state.meter.add(terms, loss, step)
-            if self.look_every == 1 and self.processes == 1:
-                self._refuse_nonfinite(epoch, self.state.meter.first_bad())  # before it spoils the weights
-            self.fabric.backward(loss / together if together > 1 else loss)
-        if not last:
-            return
         factor = settings.schedule.factor_at(progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        if settings.optimizer.clip:
-            self.fabric.clip_gradients(self.module, optimizer, max_norm=settings.optimizer.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if self.state.ema:
+        for turn in self.turns:
+            with self.fabric.no_backward_sync(self.module, enabled=not last):
+                with self.batch_norm():
+                    terms = tuple(self.module(batch._replace(progress=progress), answers))
+                terms = scaled(terms, len(batch.labels), self._images(step), self.processes)
+                loss = self._total(terms, turn)
+                self.state.meter.add(terms, loss, step, only=turn)
+                if self.look_every == 1 and self.processes == 1:
+                    self._refuse_nonfinite(epoch, self.state.meter.first_bad())  # before it spoils the weights
+                self.fabric.backward(loss / together if together > 1 else loss)
+            if not last:
+                continue
+            self._keep_gradients_of(turn)
+            if settings.optimizer.clip:
+                self.fabric.clip_gradients(self.module, optimizer, max_norm=settings.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if last and self.state.ema:
             self.state.ema.update(self.state.learners.roles)
+
+    def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
+        """Sum the weighted terms of the learner whose turn it is, or all."""
+        weights = {term.name: term.weight if turn in (None, term.role) else 0.0 for term in terms}
+        # DDP waits for a gradient of every parameter: in turns, the others' terms count nothing, but count.
+        wanted = [term for term in terms if weights[term.name] or (turn and self.processes > 1)]
+        return cast(Tensor, sum(weights[term.name] * term.value for term in wanted))
+
+    def _keep_gradients_of(self, turn: str | None) -> None:
+        """Drop the gradients of the learners whose turn it is not, so that the optimiser passes them over."""
+        for role, learner in self.state.learners.roles.items():
+            if turn not in (None, role):
+                learner.zero_grad(set_to_none=True)
 
     def _images(self, step: int) -> int:
         """Count the images of a batch over all processes."""
@@ -225,13 +246,10 @@ class Loop:
             **{f"loss/{name}": value for name, value in losses.items()},
         }
         if self.data.val is not None:
-            roles = self.state.ema.module if self.state.ema else self.state.learners.roles
-            for role, network in roles.items():
-                if isinstance(network, Staged):
-                    top1 = evaluate(cast(nn.Module, network), self.data.val, len(self.data.classes)).top1
-                    row[f"val_top1/{role}"] = top1
-                    if role not in position.best or top1 > position.best[role][1]:
-                        position.best[role] = [epoch + 1, top1]
+            for name, top1 in self._accuracies(self.data.val).items():
+                row[f"val_top1/{name}"] = top1
+                if name not in position.best or top1 > position.best[name][1]:
+                    position.best[name] = [epoch + 1, top1]
         position.rows.append(row)
         position.seconds += position.epoch_seconds
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
@@ -240,6 +258,22 @@ class Loop:
         self.progress.epoch(row)
         if position.epoch < self.epochs:
             self._look(epoch, self.steps - 1)
+
+    @torch.no_grad()
+    def _accuracies(self, images: Split) -> dict[str, float]:
+        """Measure the networks among the learners and what the phase predicts besides, all in one pass."""
+        learners: Any = self.state.ema.module if self.state.ema else self.state.learners.roles
+
+        def answers(batch: Batch) -> dict[str, Tensor]:
+            batch = batch._replace(images=batch.images.to(DTYPES.get(self.settings.precision, torch.float32)))
+            net = together(learners, answer(self.frozen, self.plan.reads, batch))
+            found = {role: getattr(net, role)(batch).logits for role, n in learners.items() if isinstance(n, Staged)}
+            return {**found, **(self.phase.predictions(net, batch) if self.phase.predictions else {})}
+
+        learners.eval()
+        measured = accuracies(answers, images, len(self.data.classes))
+        learners.train()
+        return {name: accuracy.top1 for name, accuracy in measured.items()}
 
 
 def converted(batch: Batch, settings: TrainSettings) -> Batch:

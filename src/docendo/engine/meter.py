@@ -31,14 +31,24 @@ class LossMeter:
         self._sums = torch.zeros(len(self._columns), dtype=torch.float64, device=device)
         self._bad_step = torch.full_like(self._sums, math.inf)
         self._count = 0
+        self._last = -1
 
-    def add(self, terms: Sequence[LossTerm], total: Tensor, step: int) -> None:
-        """Add the values of one batch and their weighted sum; `step` is remembered for those that are not finite."""
-        values = torch.stack([*(term.value.detach() for term in terms), total.detach()]).to(torch.float64)
+    def add(self, terms: Sequence[LossTerm], total: Tensor, step: int, *, only: str | None = None) -> None:
+        """Add the values of one batch and their weighted sum.
+
+        Args:
+            terms: the loss terms.
+            total: their weighted sum.
+            step: which batch; remembered for values that are not finite.
+            only: the role whose terms count, where learners take turns and each looks at the batch anew.
+        """
+        counted = [term.value.detach() if only in (None, term.role) else torch.zeros_like(total) for term in terms]
+        values = torch.stack([*counted, total.detach()]).to(torch.float64)
         at = torch.where(values.isfinite(), math.inf, float(step))
         self._bad_step = torch.minimum(self._bad_step, at)
         self._sums += values
-        self._count += 1
+        self._count += step != self._last
+        self._last = step
 
     def means(self, fabric: Fabric | None = None) -> dict[str, float]:
         """Give the mean of each term, and of the `TOTAL`, so far in this epoch; waits for the device.

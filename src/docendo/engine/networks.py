@@ -56,9 +56,13 @@ class Learners(nn.Module):
             batch: the batch.
             answers: the `Output` of each frozen network for this batch, by role.
         """
-        learning = {role: _once_a_step(module) for role, module in self.roles.items()}
-        answering = {role: _answering(answer) for role, answer in answers.items()}
-        return Terms(self.losses(Cast({**learning, **answering}), batch))
+        return Terms(self.losses(together(self.roles, answers), batch))
+
+
+def together(learners: Any, answers: Mapping[str, Any]) -> Cast:
+    """Give the networks of one step by role: learners that answer each batch once, and what frozen networks said."""
+    learning = {role: _once_a_step(module) for role, module in learners.items()}
+    return Cast({**learning, **{role: _answering(answer) for role, answer in answers.items()}})
 
 
 class Terms:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
-from docendo.engine.networks import Learners, Reads, adaptation_of, as_expected
+from docendo.engine.networks import Learners, Reads, adaptation_of, as_expected, together
 from docendo.errors import WiringError
 
 
@@ -103,6 +103,8 @@ def _losses_of(phase: Phase, learners: Learners, batch: Batch) -> tuple[dict[str
         recorded = {role: _Recorded(net(as_expected(net, batch.images))) for role, net in frozen.items()}
     with torch.enable_grad():
         terms = list(learners(batch, recorded))
+    if phase.predictions is not None:
+        phase.predictions(together(learners.roles, recorded), batch)
     names = [t.name for t in terms]
     if not terms:
         raise WiringError(f'phase "{phase.name}" has no loss terms: its losses must yield LossTerm(...)')

@@ -47,6 +47,7 @@ def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> 
         "fraction": phase.fraction,
         "learning rates": dict(phase.learning_rates),
         "frozen statistics": phase.frozen_statistics,
+        "alternating": phase.alternating,
         "first weights": {role: digest(module) for role, module in phase.learners.items()},
         "frozen weights": {role: digest(module) for role, module in phase.frozen.items()},
         "images of frozen networks": {role: repr(adaptation_of(module)) for role, module in phase.frozen.items()},

@@ -11,4 +11,7 @@ METHODS = {
     "sftn": SFTN,
 }
 
-__all__ = ["KD", "METHODS", "SFTN", "Plain", "Setting", "make", "name_of", "settings_of", "values_of"]
+ALIASES: dict[str, str] = {}
+"""Other names that people know a method by."""
+
+__all__ = ["ALIASES", "KD", "METHODS", "SFTN", "Plain", "Setting", "make", "name_of", "settings_of", "values_of"]

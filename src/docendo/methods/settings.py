@@ -35,7 +35,7 @@ def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
     """Make a method from its name and settings.
 
     Args:
-        name: as in `METHODS`, case and dashes aside.
+        name: as in `METHODS` or `ALIASES`, case and dashes aside.
         values: settings by key; `then` names a transfer method, `then.temperature` one of its settings. Strings are
             read as the setting's type.
 
@@ -47,9 +47,9 @@ def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
     >>> make("sftn", {"then.kd": 1}).then.kd
     1.0
     """
-    from docendo.methods import METHODS
+    from docendo.methods import ALIASES, METHODS
 
-    known = {_fold(k): k for k in METHODS}
+    known = {**{_fold(k): k for k in METHODS}, **ALIASES}
     if _fold(name) not in known:
         raise DocendoError(f'unknown method "{name}"; {nearest(name, METHODS)}')
     name = known[_fold(name)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from docendo.core import Batch
 
@@ -46,19 +46,32 @@ def evaluate(network: nn.Module, images: Images, classes: int) -> Accuracy:
         images: the split, on the network's device.
         classes: number of classes K.
     """
-    first = next(network.parameters())
-    right = torch.zeros(2, dtype=torch.int64, device=first.device)
-    seen = 0
+    dtype = next(network.parameters()).dtype
     training = network.training
     network.eval()
-    for batch in images.batches(BATCH):
-        logits = network(batch.images.to(first.dtype)).logits
-        hits = logits.topk(min(5, classes), dim=1).indices == batch.labels[:, None]
-        right += torch.stack([hits[:, 0].sum(), hits.sum()])
-        seen += len(batch.labels)
+    measured = accuracies(lambda batch: {"": network(batch.images.to(dtype)).logits}, images, classes)
     network.train(training)
-    top1, top5 = right.tolist()
-    return Accuracy(top1 / seen, top5 / seen, seen)
+    return measured[""]
+
+
+@torch.no_grad()
+def accuracies(answers: Callable[[Batch], Mapping[str, Tensor]], images: Images, classes: int) -> dict[str, Accuracy]:
+    """Measure several answers at once on all images of a split.
+
+    Args:
+        answers: a batch to logits (B, K) by name, always the same names.
+        images: the split.
+        classes: number of classes K.
+    """
+    right: dict[str, Tensor] = {}
+    seen = 0
+    for batch in images.batches(BATCH):
+        for name, logits in answers(batch).items():
+            hits = logits.topk(min(5, classes), dim=1).indices == batch.labels[:, None]
+            right[name] = right.get(name, 0) + torch.stack([hits[:, 0].sum(), hits.sum()])
+        seen += len(batch.labels)
+    counted = {name: hits.tolist() for name, hits in right.items()}
+    return {name: Accuracy(top1 / seen, top5 / seen, seen) for name, (top1, top5) in counted.items()}
 
 
 def near_chance(accuracy: Accuracy, classes: int) -> bool:

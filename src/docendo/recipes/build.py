@@ -27,7 +27,7 @@ def default_networks(data: DataSet) -> dict[str, str]:
         teacher, student = "wrn_40_2", "wrn_16_2"
     else:
         teacher, student = "resnet34", "resnet18"
-    return {"teacher": teacher, "student": student}
+    return {"teacher": teacher, "student": student, **dict.fromkeys(("expert", "scratch", "peer"), teacher)}
 
 
 class Builder:
@@ -53,12 +53,18 @@ class Builder:
                 "name a network of timm or torchvision, or give weights files"
             )
 
-    def __call__(self, role: str, *, frozen: bool = False) -> StagedNetwork:
+    def __call__(self, role: str, *, frozen: bool = False, number: int = 0) -> StagedNetwork:
         """Make the network of a role."""
         named = self.networks[role]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.seed, role, "weights"))
-            return self._from_weights(role, Path(named), frozen) if self.is_trained(role) else self._create(named)
+            torch.manual_seed(seed_for(self.seed, role, "weights", *([number] if number else [])))
+            if not self.is_trained(role):
+                return self._create(named)
+            return (
+                self._from_weights(role, Path(named), frozen)
+                if not number
+                else self._create(read(Path(named)).network.spec.architecture)
+            )
 
     def is_trained(self, role: str) -> bool:
         """Say whether the user gave weights for this role."""

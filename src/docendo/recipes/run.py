@@ -25,7 +25,7 @@ from docendo.engine.processes import launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
-from docendo.metrics import evaluate
+from docendo.metrics import evaluate, peak_memory
 from docendo.networks import StagedNetwork, load, macs, parameters, save
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
@@ -57,6 +57,9 @@ def train(
     *,
     teacher: str | Path | None = None,
     student: str | Path | None = None,
+    expert: str | Path | None = None,
+    scratch: str | Path | None = None,
+    peer: str | Path | None = None,
     pretrained: bool | None = None,
     data: str | Path | None = None,
     root: str | Path | None = None,
@@ -84,6 +87,9 @@ def train(
         method: a method's name ("plain", "kd", "sftn"), or a method object such as `SFTN(branch_kl=2)`.
         teacher: network name or weights file; without weights it is trained first.
         student: network name or weights file to start from.
+        expert: in methods with two teachers, the one that is trained beforehand; default: as the teacher.
+        scratch: in such methods, the one that learns beside the student; default: as the teacher.
+        peer: in mutual learning, what learns beside the student; default: as the teacher.
         pretrained: start networks of timm and torchvision from their published weights.
         data: "digits", "cifar10", "cifar100", or the path of a folder of class folders or of Parquet files.
         root: where the files of named data sets are.
@@ -117,6 +123,9 @@ def train(
         {
             "teacher": teacher,
             "student": student,
+            "expert": expert,
+            "scratch": scratch,
+            "peer": peer,
             "pretrained": pretrained,
             "data": data,
             "root": root,
@@ -214,6 +223,7 @@ def _train(
             "epochs": settings.epochs,
             "seconds": round(sum(p.seconds for p in trainer.positions.values()), 3),
             "images_per_second": round(len(last.rows) * len(images.train) / max(last.seconds, 1e-9), 1),
+            "peak_memory_bytes": peak_memory(fabric.device),
             "command": command,
             "deployed": next(iter(networks)),
             "networks": measured,

@@ -122,6 +122,9 @@ class Request:
 KEYS = {
     "teacher": "networks.teacher",
     "student": "networks.student",
+    "expert": "networks.expert",
+    "scratch": "networks.scratch",
+    "peer": "networks.peer",
     "data": "data.name",
     "root": "data.root",
     "download": "data.download",

@@ -1,0 +1,79 @@
+"""Networks so small that every method can be tried in every way: native ones, cut ones, and one of tokens.
+
+Importing this module makes them known by name, also in processes that tests spawn.
+"""
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from docendo.networks import NetworkSpec, StagedNetwork, register
+from docendo.networks.staged import PoolHead
+
+
+def layer(entering: int, leaving: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(entering, leaving, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(leaving), nn.ReLU())
+
+
+class Native(StagedNetwork):
+    """Three stages of one layer each."""
+
+    def __init__(self, spec: NetworkSpec, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.first = layer(spec.channels, widths[0], 1)
+        self.second = layer(widths[0], widths[1], 2)
+        self.third = layer(widths[1], widths[2], 2)
+        self.classifier = nn.Linear(widths[2], spec.classes)
+
+    def cut(self) -> tuple[list[nn.Module], nn.Module]:
+        return [self.first, self.second, self.third], PoolHead(self.classifier)
+
+
+class Own(nn.Module):
+    """A user's own module, not written for docendo: it has to be cut. Its first stage has two layers."""
+
+    def __init__(self, spec: NetworkSpec, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(spec.channels, widths[0], 3, padding=1)
+        self.body = nn.Sequential(
+            layer(widths[0], widths[0], 1), layer(widths[0], widths[1], 2), layer(widths[1], widths[2], 2)
+        )
+        self.fc = nn.Linear(widths[2], spec.classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(torch.flatten(nn.functional.adaptive_avg_pool2d(self.body(self.stem(images)), 1), 1))
+
+
+def tokens(spec: NetworkSpec) -> nn.Module:
+    """A ViT: three stages of equal size, whose features are a class token and those of 4 x 4 patches."""
+    return VisionTransformer(
+        img_size=spec.image_size,
+        patch_size=2,
+        in_chans=spec.channels,
+        num_classes=spec.classes,
+        embed_dim=8,
+        depth=3,
+        num_heads=2,
+        mlp_ratio=2,
+    )
+
+
+register("tiny", lambda spec: Native(spec, (8, 12, 16)))
+register("tiny_wide", lambda spec: Native(spec, (12, 16, 24)))
+register("tiny_own", lambda spec: Own(spec, (8, 12, 16)))
+register("tiny_own_wide", lambda spec: Own(spec, (12, 16, 24)))
+register("tiny_tokens", tokens)
+
+OTHERS = ("teacher", "expert", "scratch", "peer")
+NETWORKS = {
+    "native": {"student": "tiny", **dict.fromkeys(OTHERS, "tiny_wide")},
+    "cut": {"student": "tiny_own", **dict.fromkeys(OTHERS, "tiny_own_wide")},
+    "tokens": {"student": "tiny_tokens", **dict.fromkeys(OTHERS, "tiny_own_wide")},
+}
+"""Whole casts: a network for each role that a method may have."""
+
+
+def cast(kind: str, roles: tuple[str, ...]) -> dict[str, str]:
+    """Give the networks of one kind for the roles of a method."""
+    return {role: NETWORKS[kind][role] for role in roles}

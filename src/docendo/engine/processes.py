@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -11,11 +12,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,23 +31,67 @@ from docendo.engine.settings import TrainSettings
 from docendo.errors import DocendoError, Interrupted
 
 
+class Launcher(NamedTuple):
+    """What has started the processes of a run before docendo began.
+
+    Attributes:
+        name: what people call it.
+        processes: how many there are in all.
+        here: how many of them are on each machine.
+        environment: how Fabric finds its place among them.
+        option: how to ask it for another number.
+    """
+
+    name: str
+    processes: int
+    here: int
+    environment: type[ClusterEnvironment]
+    option: str
+
+
+class SlurmStep(SLURMEnvironment):
+    """The tasks that `srun` started, whatever its options; Fabric's own class takes no `-n`, nor parts of a job."""
+
+    @property
+    def main_address(self) -> str:
+        """The machine of the first task."""
+        return os.environ.get("MASTER_ADDR") or self.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
+
+    @staticmethod
+    def _validate_srun_used() -> None:
+        pass
+
+    @staticmethod
+    def _validate_srun_variables() -> None:
+        pass
+
+
 def make_fabric(settings: TrainSettings) -> Fabric:
     """Choose how the processes of a run are started; they are started by `Fabric.launch`.
 
-    Under torchrun or SLURM the processes are there already, and their number is taken from the environment. Else new
+    Under torchrun or srun the processes are there already, and their number is taken from the environment. Else new
     ones are spawned; in a notebook, where a spawned process cannot find what was typed, they are forked.
 
     Raises:
-        DocendoError: if Fabric cannot have the devices.
+        DocendoError: if the settings ask for other numbers than the launcher started, or for devices that are not
+            there.
     """
     devices, nodes, strategy = settings.devices, settings.nodes, settings.strategy
-    outside = _from_outside()
-    if outside is not None:
-        total, devices = outside
-        nodes = total // devices
+    launcher = _launcher(os.environ)
+    if launcher is not None:
+        nodes = launcher.processes // launcher.here
+        for setting, asked, there in (("devices", settings.devices, launcher.here), ("nodes", settings.nodes, nodes)):
+            if asked not in (1, there):
+                raise DocendoError(
+                    f"{setting}={asked}, but {launcher.name} started {launcher.here} processes on {nodes} machines: "
+                    f"leave devices and nodes out, or start as many by {launcher.option}"
+                )
+        devices = launcher.here
+    elif nodes > 1 and "MASTER_ADDR" not in os.environ:
+        raise DocendoError(f"nodes={nodes}, but nothing started a process on each machine: use torchrun or srun")
     if strategy == "auto" and devices * nodes > 1:
         interactive = hasattr(sys, "ps1") or "ipykernel" in sys.modules
-        strategy = "ddp" if outside or nodes > 1 else "ddp_notebook" if interactive else "ddp_spawn"
+        strategy = "ddp" if launcher or nodes > 1 else "ddp_notebook" if interactive else "ddp_spawn"
     if settings.precision == "16-mixed" and settings.accelerator == "cpu":
         raise DocendoError("precision 16-mixed needs a GPU: choose bf16-mixed or 32-true on a cpu")
     try:
@@ -52,22 +101,31 @@ def make_fabric(settings: TrainSettings) -> Fabric:
             num_nodes=nodes,
             strategy=strategy,
             precision=settings.precision,
+            # Named, as Fabric would take every process of a SLURM job for one that srun started.
+            plugins=[launcher.environment() if launcher else LightningEnvironment()],
         )
     except Exception as error:  # Fabric refuses impossible wishes with errors of many kinds
         wish = f"accelerator={settings.accelerator}, devices={devices}, strategy={strategy}, {settings.precision}"
         raise DocendoError(f"this machine cannot train with {wish}: {' '.join(str(error).split())}") from error
 
 
-def _from_outside(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
-    """Give (processes in all, processes on this machine) if a launcher has started them."""
-    names = {
-        "TORCHELASTIC_RUN_ID": ("WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-        "SLURM_NTASKS_PER_NODE": ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
-    }
-    for sign, (total, here) in names.items():
-        if sign in environment and int(environment[total]) > 1:
-            return int(environment[total]), int(environment[here])
-    return None
+def _launcher(environment: Mapping[str, str]) -> Launcher | None:
+    """Say what has started this process together with others, if anything has."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        total, here = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+        launcher = Launcher("torchrun", total, here, TorchElasticEnvironment, "torchrun --nnodes, --nproc-per-node")
+    elif "SLURM_STEP_ID" in environment:  # set by srun only: the other variables also stand in a batch script
+        total, spread = int(environment["SLURM_STEP_NUM_TASKS"]), environment["SLURM_STEP_TASKS_PER_NODE"]
+        each = re.fullmatch(r"(\d+)(?:\(x\d+\))?", spread)
+        if each is None:
+            raise DocendoError(
+                f"SLURM spread {total} tasks over its machines as {spread}, but each must have as many: "
+                "use srun --nodes and --ntasks-per-node"
+            )
+        launcher = Launcher("srun", total, int(each[1]), SlurmStep, "srun --nodes, --ntasks-per-node")
+    else:
+        return None
+    return launcher if launcher.processes > 1 else None
 
 
 def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
@@ -237,6 +295,23 @@ def average(fabric: Fabric, values: Tensor) -> Tensor:
     values = values.clone()
     dist.all_reduce(values)
     return values / fabric.world_size
+
+
+def first_checks(fabric: Fabric, check: Callable[[], None]) -> None:
+    """Let the first process check something, and every process refuse what it refuses: none waits for the others.
+
+    Raises:
+        DocendoError: in every process, with what the first one's check raised.
+    """
+    refused = None
+    if fabric.is_global_zero:
+        try:
+            check()
+        except DocendoError as error:
+            refused = str(error)
+    refused = everyones(fabric, refused)[0]
+    if refused is not None:
+        raise DocendoError(refused)
 
 
 def everyones(fabric: Fabric, mine: Any) -> list[Any]:

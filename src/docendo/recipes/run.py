@@ -21,7 +21,7 @@ from docendo.data import DataSet, Expectation
 from docendo.data.seeds import seed_for
 from docendo.engine import Trainer, rehearse
 from docendo.engine.networks import adaptation_of
-from docendo.engine.processes import launch, make_fabric
+from docendo.engine.processes import first_checks, launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
@@ -163,8 +163,7 @@ def _run(fabric: Fabric, request: Request, out: str | Path | None, resume: bool,
         images = docendo.data.load(request.data)
     settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
     path = Path(out) if out is not None else default_folder(settings)
-    if first:
-        check_folder(path, settings, resume=resume)
+    first_checks(fabric, lambda: check_folder(path, settings, resume=resume))
     with seeded(settings):  # before the folder is claimed, so that a mistake found here leaves nothing behind
         request.method.run(_rehearsal(images), Builder(settings, images))
     with contextlib.ExitStack() as stack:

@@ -1,0 +1,104 @@
+"""Processes that torchrun or SLURM has started make one run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docendo.engine import processes
+from docendo.engine.processes import SlurmStep, make_fabric
+from docendo.engine.settings import TrainSettings
+from docendo.errors import DocendoError
+from tests.conftest import same, weights
+
+STEP = {  # what srun -n 2 sets, of what is read
+    "SLURM_JOB_ID": "1",
+    "SLURM_JOB_NAME": "docendo",
+    "SLURM_NODEID": "0",
+    "SLURM_NODELIST": "localhost",
+    "SLURM_NTASKS": "2",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "2",
+}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+COMMAND = [sys.executable, "-m", "docendo", "train", "plain", "--student", "resnet8", "--epochs", "1"]
+COMMAND += ["--accelerator", "cpu", "--set", "data.train_images=200"]
+
+
+def in_step(out: Path, place: int, *more: str) -> subprocess.Popen[str]:
+    """Start one of two tasks as srun would."""
+    port = str(20000 + os.getpid() % 10000)
+    environment = {**os.environ, **STEP, "SLURM_PROCID": str(place), "SLURM_LOCALID": str(place), "MASTER_PORT": port}
+    return subprocess.Popen(
+        [*COMMAND, "--out", str(out), *more],
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_tasks_of_srun_are_one_run(tmp_path: Path) -> None:
+    tasks = [in_step(tmp_path / "slurm", place) for place in (0, 1)]
+    errors = [task.communicate()[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], errors
+    spawned = [*COMMAND, "--out", str(tmp_path / "spawned"), "--devices", "2"]
+    subprocess.run(spawned, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert same(weights(tmp_path / "slurm", "student"), weights(tmp_path / "spawned", "student"))
+
+
+def test_what_the_first_task_refuses_all_refuse(tmp_path: Path) -> None:
+    out = tmp_path / "taken"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    tasks = [in_step(out, place) for place in (0, 1)]
+    errors = [task.communicate()[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [2, 2]
+    assert all(str(out) in error.splitlines()[-1] and "Traceback" not in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({}, None),
+        ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, None),  # a batch script, without srun
+        ({**STEP, "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_TASKS_PER_NODE": "1"}, None),
+        (STEP, ("srun", 2, 2)),
+        ({**STEP, "SLURM_STEP_NUM_TASKS": "6", "SLURM_STEP_TASKS_PER_NODE": "2(x3)"}, ("srun", 6, 2)),
+        (TORCHRUN, ("torchrun", 4, 2)),
+        ({**TORCHRUN, **STEP}, ("torchrun", 4, 2)),  # srun starts one torchrun on each machine
+    ],
+)
+def test_who_started_the_processes(found: dict[str, str], expected: tuple[str, int, int] | None) -> None:
+    launcher = processes._launcher(found)
+    assert (launcher and launcher[:3]) == expected
+
+
+def test_numbers_that_disagree_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in STEP.items():
+        monkeypatch.setenv(name, value)
+    message = (
+        r"^devices=3, but srun started 2 processes on 1 machines: leave devices and nodes out, or start as many by srun"
+    )
+    with pytest.raises(DocendoError, match=message):
+        make_fabric(TrainSettings(devices=3, accelerator="cpu"))
+    with pytest.raises(DocendoError, match=r"^nodes=2, but srun started 2 processes on 1 machines"):
+        make_fabric(TrainSettings(nodes=2, accelerator="cpu"))
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "2,1")
+    with pytest.raises(DocendoError, match=r"^SLURM spread 2 tasks over its machines as 2,1, but each must have as"):
+        make_fabric(TrainSettings(accelerator="cpu"))
+
+
+def test_several_machines_need_a_launcher() -> None:
+    with pytest.raises(DocendoError, match=r"^nodes=2, but nothing started a process on each machine: use torchrun or"):
+        make_fabric(TrainSettings(nodes=2, accelerator="cpu"))
+
+
+def test_the_first_machine_of_the_step_is_where_processes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "gpu[07-09]")
+    assert SlurmStep().main_address == "gpu07"

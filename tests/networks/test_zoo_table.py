@@ -14,7 +14,8 @@ from docendo.networks.weights import _shapes_of
 VGG = ((64, 32), (128, 16), (256, 8), (512, 4))
 BOTTLENECKS = ((256, 32), (512, 16), (1024, 8), (2048, 4))
 
-# Counts without a published figure (ResNeXt34, ResNeXt50, SEResNet34, SEResNet50) are counted by hand, layer by layer.
+# Counts without a published figure (ResNet18w16, ResNeXt34, ResNeXt50, SEResNet34, SEResNet50) are counted by hand, layer
+# by layer.
 TABLE = [
     ("vgg8", 3_965_028, 96.2, VGG, 512),
     ("vgg11", 9_277_284, 209.4, VGG, 512),
@@ -25,6 +26,7 @@ TABLE = [
     ("ShuffleV1", 949_258, 38.7, ((240, 16), (480, 8), (960, 4)), 960),
     ("ShuffleV2", 1_355_528, 44.5, ((116, 16), (232, 8), (464, 4)), 1024),
     ("ResNet18", 11_220_132, 555.5, VGG, 512),
+    ("ResNet18w16", 713_076, 35.1, ((16, 32), (32, 16), (64, 8), (128, 4)), 128),
     ("ResNet34", 21_328_292, 1159.4, VGG, 512),
     ("ResNet50", 23_705_252, 1298.0, BOTTLENECKS, 2048),
     ("ResNeXt18", 22_209_444, 1102.8, VGG, 512),
@@ -168,6 +170,8 @@ def test_which_stage_outputs_come_after_an_activation() -> None:
         ("VGG_19", "vgg19"),
         ("ResNet-18", "ResNet18"),
         ("ResNeXt-50", "ResNeXt50"),
+        ("ResNet-18w16", "ResNet18w16"),
+        ("ResNet-18-w16", "ResNet18w16"),
         ("SE-ResNet-18", "SEResNet18"),
         ("SE_ResNet34", "SEResNet34"),
         ("DenseNet-BC-100-12", "densenet_bc_100_12"),

@@ -33,6 +33,7 @@ _TABLE.update({f"wrn_{d}_{k}": functools.partial(WideResNet, depth=d, factor=k) 
 _TABLE.update({name: functools.partial(VGG, convolutions=convolutions) for name, convolutions in VGGS.items()})
 _TABLE.update({"MobileNetV2": MobileNetV2, "ShuffleV1": ShuffleNetV1, "ShuffleV2": ShuffleNetV2})
 _TABLE.update({f"ResNet{d}": functools.partial(FourStageResNet, depth=d, aggregated=False) for d in DEPTHS})
+_TABLE["ResNet18w16"] = functools.partial(FourStageResNet, depth=18, aggregated=False, width=16)
 _TABLE.update({f"ResNeXt{d}": functools.partial(FourStageResNet, depth=d, aggregated=True) for d in DEPTHS})
 _TABLE.update({f"SEResNet{d}": functools.partial(SEResNet, depth=d) for d in DEPTHS})
 _TABLE["densenet_bc_100_12"] = functools.partial(DenseNet, depth=100, growth=12)
@@ -44,7 +45,7 @@ _WIDE = re.compile(r"(?:wrn|wide[-_]?resnet)[-_](\d+)[-_](\d+)", re.IGNORECASE)
 
 # torchvision's mobilenet_v2 is another network, as are timm's resnet18 and seresnet18: case stays as it is there.
 _SPELLINGS = (
-    (r"(resnet|ResNet|ResNeXt)[-_](\d+(?:x4)?)", r"\1\2"),
+    (r"(resnet|ResNet|ResNeXt)[-_](\d+)[-_]?(x4|w16|)", r"\1\2\3"),
     (r"SE[-_]?ResNet[-_]?(\d+)", r"SEResNet\1"),
     (r"(?i:vgg)[-_]?(\d+)", r"vgg\1"),
     (r"(?i:mobilenet-?v2)|mobile_half", "MobileNetV2"),

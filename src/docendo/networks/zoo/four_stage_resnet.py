@@ -1,5 +1,7 @@
 """ResNets and ResNeXts of four stages for small images: ResNet18, ResNet34, ResNet50 and their ResNeXt kin.
 
+ResNet18w16 is ResNet18 with a quarter of the channels, 16 to 128: for studies on a CPU.
+
 The networks of He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1, and Xie et al.,
 "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017 (32x4d), with a 3x3 stem of stride 1 and no
 max-pool. The basic blocks of ResNeXt18 and ResNeXt34 are those of zhengli427/TESKD: twice as wide inside and not
@@ -81,32 +83,32 @@ class Bottleneck(nn.Module):
 
 
 class FourStageResNet(StagedNetwork):
-    """A ResNet or ResNeXt of four stages, 64 to 512 wide, for small images.
+    """A ResNet or ResNeXt of four stages, 64 to 512 wide, for small images; or a narrower one.
 
     Args:
         spec: classes, channels and image size.
         depth: 18, 34 or 50.
         aggregated: whether it is a ResNeXt.
+        width: channels of the stem and of the first group's blocks; each later group has twice as many.
     """
 
-    def __init__(self, spec: NetworkSpec, depth: int, aggregated: bool) -> None:
+    def __init__(self, spec: NetworkSpec, depth: int, aggregated: bool, width: int = 64) -> None:
         super().__init__()
         self.spec = spec
         block = Bottleneck if depth == 50 else BasicBlock
 
-        def group(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-            outputs = block.expansion * width
-            later = (block(outputs, width, 1, aggregated) for _ in range(blocks - 1))
-            return nn.Sequential(block(inputs, width, stride, aggregated), *later)
+        def group(inputs: int, of: int, blocks: int, stride: int) -> nn.Sequential:
+            later = (block(block.expansion * of, of, 1, aggregated) for _ in range(blocks - 1))
+            return nn.Sequential(block(inputs, of, stride, aggregated), *later)
 
         first, second, third, fourth = DEPTHS[depth]
-        self.conv1 = nn.Conv2d(spec.channels, 64, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = group(64, 64, first, stride=1)
-        self.layer2 = group(64 * block.expansion, 128, second, stride=2)
-        self.layer3 = group(128 * block.expansion, 256, third, stride=2)
-        self.layer4 = group(256 * block.expansion, 512, fourth, stride=2)
-        self.linear = nn.Linear(512 * block.expansion, spec.classes)
+        self.conv1 = nn.Conv2d(spec.channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = group(width, width, first, stride=1)
+        self.layer2 = group(width * block.expansion, 2 * width, second, stride=2)
+        self.layer3 = group(2 * width * block.expansion, 4 * width, third, stride=2)
+        self.layer4 = group(4 * width * block.expansion, 8 * width, fourth, stride=2)
+        self.linear = nn.Linear(8 * width * block.expansion, spec.classes)
         initialise(self)
 
     def cut(self) -> tuple[Sequence[nn.Module], nn.Module]:

@@ -14,8 +14,8 @@ from docendo.networks.weights import _shapes_of
 VGG = ((64, 32), (128, 16), (256, 8), (512, 4))
 BOTTLENECKS = ((256, 32), (512, 16), (1024, 8), (2048, 4))
 
-# Counts without a published figure (ResNet18w16, ResNeXt34, ResNeXt50, SEResNet34, SEResNet50) are counted by hand, layer
-# by layer.
+# Counts without a published figure (ResNet18w16, ResNeXt34, ResNeXt50, SEResNet34, SEResNet50) are counted by hand,
+# layer by layer.
 TABLE = [
     ("vgg8", 3_965_028, 96.2, VGG, 512),
     ("vgg11", 9_277_284, 209.4, VGG, 512),

@@ -6,6 +6,7 @@ import torch
 from docendo.branches import StudentBranches, pair_from_the_end, transform
 from docendo.errors import DocendoError
 from docendo.networks import create, parameters
+from docendo.networks.staged import Layout
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_branches_start_fresh_and_leave_the_student_alone() -> None:
 def test_features_enter_attached() -> None:
     teacher, student = create("resnet20", classes=10), create("resnet8", classes=10)
     branches = StudentBranches(teacher, student)
-    sum(branch.logits.sum() for branch in branches(teacher(torch.randn(2, 3, 32, 32)).stages)).backward()
+    sum(branch.logits.sum() for branch in branches(teacher(torch.randn(2, 3, 32, 32)).stages).values()).backward()
     assert teacher.conv1.weight.grad is not None
     assert teacher.layer2[0].conv1.weight.grad is not None
     assert teacher.layer3[0].conv1.weight.grad is None
@@ -81,6 +82,7 @@ def test_other_ratios_are_refused(student: tuple[int, int, int]) -> None:
 def test_one_stage_is_refused() -> None:
     class OneStage:
         stages = (torch.nn.Identity(),)
+        layouts = (Layout(),)
 
     with pytest.raises(DocendoError, match="two or more paired stages: the teacher has 1, the student 3"):
         StudentBranches(OneStage(), create("resnet8", classes=10))

@@ -74,7 +74,7 @@ def test_json_holds_the_same() -> None:
     friendly, student = plan["phases"]
     assert (friendly["name"], friendly["epochs"]) == ("friendly teacher", 4)
     assert friendly["terms"][1] == {
-        "name": "branches.0<teacher:kl",
+        "name": "branches.0<teacher:kl 1:1",
         "weight": 1.0,
         "reaches": [*(f"teacher.{p}" for p in ("stage1", "stage2", "stage3", "head")), "branches.0"],
     }

@@ -26,20 +26,20 @@ def matrix(plan: PhasePlan) -> dict[str, set[str]]:
 
 LIVE = {
     "teacher<labels:ce": set(ALL),
-    "branches.0<teacher:kl": {*ALL, "branches.0"},
-    "branches.0<labels:ce": {"teacher.stage1", "branches.0"},
-    "branches.1<teacher:kl": {*ALL, "branches.1"},
-    "branches.1<labels:ce": {"teacher.stage1", "teacher.stage2", "branches.1"},
+    "branches.0<teacher:kl 1:1": {*ALL, "branches.0"},
+    "branches.0<labels:ce 1:1": {"teacher.stage1", "branches.0"},
+    "branches.1<teacher:kl 2:2": {*ALL, "branches.1"},
+    "branches.1<labels:ce 2:2": {"teacher.stage1", "teacher.stage2", "branches.1"},
 }
 DETACHED = {
     **LIVE,
-    "branches.0<teacher:kl": {"teacher.stage1", "branches.0"},
-    "branches.1<teacher:kl": {"teacher.stage1", "teacher.stage2", "branches.1"},
+    "branches.0<teacher:kl 1:1": {"teacher.stage1", "branches.0"},
+    "branches.1<teacher:kl 2:2": {"teacher.stage1", "teacher.stage2", "branches.1"},
 }
 SHARED = {
     **LIVE,
-    "branches.1<teacher:kl": {*ALL, "branches.0", "branches.1"},
-    "branches.1<labels:ce": {"teacher.stage1", "teacher.stage2", "branches.0", "branches.1"},
+    "branches.1<teacher:kl 2:2": {*ALL, "branches.0", "branches.1"},
+    "branches.1<labels:ce 2:2": {"teacher.stage1", "teacher.stage2", "branches.0", "branches.1"},
 }
 
 
@@ -61,10 +61,10 @@ def test_weights_are_shared_among_branches() -> None:
     terms = {term.name: term.weight for term in friendly().terms}
     assert terms == {
         "teacher<labels:ce": 1.0,
-        "branches.0<teacher:kl": 1.5,
-        "branches.0<labels:ce": 0.5,
-        "branches.1<teacher:kl": 1.5,
-        "branches.1<labels:ce": 0.5,
+        "branches.0<teacher:kl 1:1": 1.5,
+        "branches.0<labels:ce 1:1": 0.5,
+        "branches.1<teacher:kl 2:2": 1.5,
+        "branches.1<labels:ce 2:2": 0.5,
     }
 
 

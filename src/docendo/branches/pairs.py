@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from torch import Tensor
+
 from docendo.errors import DocendoError
+from docendo.networks.staged import Layout
 
 Pairs = tuple[tuple[int, int], ...]
 """Indices from 0, ascending: (teacher's stage, student's stage)."""
+
+
+@dataclass(frozen=True)
+class StagePairs:
+    """Paired stages of two networks and how they are laid out: plain data, so that losses and branches can hold it.
+
+    Attributes:
+        pairs: which stage goes with which.
+        teacher: the layouts of all stages of the teacher.
+        student: the layouts of all stages of the student.
+    """
+
+    pairs: Pairs
+    teacher: tuple[Layout, ...]
+    student: tuple[Layout, ...]
+
+    @classmethod
+    def of(cls, chosen: str, teacher: Any, student: Any) -> StagePairs:
+        """Pair the stages of two staged networks; arguments and errors are those of `paired`."""
+        return cls(paired(chosen, teacher, student), teacher.layouts, student.layouts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What users call each pair: "2:1", the teacher's stage first, counted from 1."""
+        return tuple(f"{t + 1}:{s + 1}" for t, s in self.pairs)
+
+    def maps(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Give name, teacher's and student's maps (B, C, H, W) of each pair, of the raw outputs of all stages."""
+        for name, (t, s) in zip(self.names, self.pairs, strict=True):
+            yield name, self.teacher[t].maps(teacher[t]), self.student[s].maps(student[s])
 
 
 def paired(chosen: str, teacher: Any, student: Any) -> Pairs:

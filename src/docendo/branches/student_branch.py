@@ -3,89 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from docendo.branches.pairs import pair_from_the_end
+from docendo.branches.adapters import transform
+from docendo.branches.pairs import StagePairs
 from docendo.core import Output
 from docendo.errors import DocendoError
 
-Shape = tuple[int, int, int]
-
 
 class StudentBranches(nn.Module):
-    """One branch for every pair of stages but the last: a transform, then the student's later stages and head.
+    """One branch for each pair of stages: a transform, then the student's later stages and head.
 
     Args:
         teacher: the staged network the branches hang on; only its shapes are read.
         student: the staged network whose tails the branches are; they start from fresh weights, the student is not
             touched.
+        pairs: which stages, as `docendo.branches.paired` reads it; empty: from the end, without the last pair.
         share_tails: whether the branches use the layers of one student, as GayathriMatcha/SFT-KD-Recon does, instead
             of one each; shared BatchNorm layers then mix the statistics of all branches.
 
     Raises:
-        DocendoError: if two paired stages have sides of no integer ratio.
+        DocendoError: if there is no such pair, or two paired stages have sides of no integer ratio.
     """
 
-    def __init__(self, teacher: Any, student: Any, *, share_tails: bool = False) -> None:
+    def __init__(self, teacher: Any, student: Any, *, pairs: str = "", share_tails: bool = False) -> None:
         super().__init__()
-        pairs = pair_from_the_end(len(teacher.stages), len(student.stages))[:-1]
+        self.pairs = StagePairs.of(pairs, teacher, student)
         if not pairs:
+            self.pairs = replace(self.pairs, pairs=self.pairs.pairs[:-1])
+        if not self.pairs.pairs:
             raise DocendoError(
                 "student branches need two or more paired stages: the teacher has "
                 f"{len(teacher.stages)}, the student {len(student.stages)}; choose networks with more stages"
             )
-        self.taps = tuple(t for t, _ in pairs)
-        self.leaves = tuple(teacher.layouts[t] for t, _ in pairs)
-        self.enters = tuple(student.layouts[s] for _, s in pairs)
-        self.transforms = nn.ModuleList(transform(teacher.shapes[t], student.shapes[s]) for t, s in pairs)
+        t_shapes, s_shapes = teacher.shapes, student.shapes
+        self.transforms = nn.ModuleList(transform(t_shapes[t], s_shapes[s]) for t, s in self.pairs.pairs)
         shared = student.fresh() if share_tails else None
-        self.tails = nn.ModuleList((shared or student.fresh()).tail(s) for _, s in pairs)
+        self.tails = nn.ModuleList((shared or student.fresh()).tail(s) for _, s in self.pairs.pairs)
 
-    def __len__(self) -> int:
-        return len(self.taps)
+    def forward(self, stages: Sequence[Tensor]) -> dict[str, Output]:
+        """Give each branch's output for a teacher's stage outputs; these stay attached, so the teacher learns too.
 
-    def forward(self, stages: Sequence[Tensor]) -> tuple[Output, ...]:
-        """Give each branch's output for a teacher's stage outputs; these stay attached, so the teacher learns too."""
-        branches = zip(self.taps, self.leaves, self.transforms, self.enters, self.tails, strict=True)
-        return tuple(tail(to.raw(adapt(of.maps(stages[tap])))) for tap, of, adapt, to, tail in branches)
+        Args:
+            stages: the raw outputs of all stages of the teacher.
 
-
-def transform(teacher: Shape, student: Shape) -> nn.Sequential:
-    """Bring features of one shape into another: a convolution, BatchNorm, ReLU.
-
-    Equal sides: 1x1. A larger teacher: stride r, kernel max(3, 2*floor(r/2)+1), padding half of it. A smaller one:
-    transposed, stride r, kernel r+2*floor(r/2), padding floor(r/2). At r = 2 these are the 3x3 and 4x4 layers of
-    kimyuji/SFTN_kd; other ratios are ours.
-
-    Args:
-        teacher: (C, H, W) of the features to adapt.
-        student: (C, H, W) to reach.
-
-    Raises:
-        DocendoError: if the sides have no integer ratio.
-
-    >>> transform((64, 32, 32), (116, 16, 16))[0]
-    Conv2d(64, 116, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
-    """
-    (c_t, *sides_t), (c_s, *sides_s) = teacher, student
-    ratio, *other = {Fraction(t, s) for t, s in zip(sides_t, sides_s, strict=True)}
-    conv: nn.Module
-    if ratio == 1 and not other:
-        conv = nn.Conv2d(c_t, c_s, 1)
-    elif ratio.denominator == 1 and not other:
-        r = ratio.numerator
-        kernel = max(3, 2 * (r // 2) + 1)
-        conv = nn.Conv2d(c_t, c_s, kernel, stride=r, padding=kernel // 2)
-    elif ratio.numerator == 1 and not other:
-        r = ratio.denominator
-        conv = nn.ConvTranspose2d(c_t, c_s, r + 2 * (r // 2), stride=r, padding=r // 2)
-    else:
-        raise DocendoError(
-            f"no transform from the teacher's {sides_t[0]}x{sides_t[1]} maps to the student's "
-            f"{sides_s[0]}x{sides_s[1]}: sides need one integer ratio; choose another --image-size or networks that "
-            "shrink alike"
-        )
-    return nn.Sequential(conv, nn.BatchNorm2d(c_s), nn.ReLU())
+        Returns:
+            The outputs by pair: "2:1" hangs on the teacher's second stage and is the student after its first.
+        """
+        of, outputs = self.pairs, {}
+        for name, (t, s), adapt, tail in zip(of.names, of.pairs, self.transforms, self.tails, strict=True):
+            outputs[name] = tail(of.student[s].raw(adapt(of.teacher[t].maps(stages[t]))))
+        return outputs

@@ -71,6 +71,8 @@ class RunOptions:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sets", "pair")}
         sets = pairs(self.sets)
         if self.pair:
+            if "pairs" in sets:
+                raise DocendoError(f"--pair and --set pairs={sets['pairs']} are both given: give one of them")
             sets["pairs"] = ",".join(self.pair)
         return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": sets}
 

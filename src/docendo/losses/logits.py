@@ -63,5 +63,34 @@ def kd(
     return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True) * temperature**2
 
 
+def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, detach_target: bool = True) -> Tensor:
+    """Squared difference of logits, summed over classes, mean over the batch: the student copies the raw scores.
+
+    MSE(s <- t) = mean_b sum_c (s_bc - t_bc)^2
+
+    The gradient on s is 2 * (s - t) / B.
+
+    Args:
+        student_logits: (B, K), learns; half precision is computed in float32.
+        teacher_logits: (B, K), teaches.
+        detach_target: whether the teacher's logits are constants, what the papers call gradient block.
+
+    Returns:
+        A scalar, at least 0.
+
+    Deviations: zhougr1993/Rocket-Launching divides by the nominal batch size, also on a short last batch.
+
+    References:
+        Zhou et al.: Rocket Launching, AAAI 2018, arXiv 1708.04106, the hint loss on logits before the softmax.
+
+    >>> logit_mse(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 2.0], [0.0, 1.0]])).item()
+    3.0
+    """
+    if detach_target:
+        teacher_logits = teacher_logits.detach()
+    gap = _at_least_float32(student_logits) - _at_least_float32(teacher_logits)
+    return gap.square().sum(dim=1).mean()
+
+
 def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

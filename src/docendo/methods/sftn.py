@@ -26,7 +26,7 @@ class SFTN:
         L = teacher_ce * CE(z_T, y)
           + 1/(N-1) sum_i [ branch_kl * T^2 * KL(softmax(z_T/T) || softmax(z_i/T)) + branch_ce * CE(z_i, y) ]
 
-    N is the number of paired stages. Features enter the branches attached: that is the method.
+    N - 1 is the number of branches, N that of paired stages. Features enter the branches attached: that is the method.
     Deployed: the distilled student.
     """
 
@@ -45,6 +45,12 @@ class SFTN:
         "forward", "forward: KL(teacher || branch); reverse: KL(branch || teacher)", source="kimyuji/SFTN_kd"
     )
     share_tails: bool = setting(False, "whether all branches use one tail's layers", source="kimyuji/SFTN_kd")
+    pairs: str = setting(
+        "",
+        "teacher's stages that bear branches, with the student's stage that each stands for, such as 2:1; "
+        "empty: from the end, without the last",
+        source="ours; the released code pairs by index, which is the same on its networks",
+    )
     start: Literal["scratch", "trained"] = setting(
         "scratch", "fresh teacher, or a trained one that is tuned to be friendly", source="the paper's main form"
     )
@@ -71,7 +77,7 @@ class SFTN:
             )
         teacher = ordinary(train, build, "teacher", frozen=False) if trained else build("teacher")
         student = build("student")
-        branches = StudentBranches(teacher, student, share_tails=self.share_tails)
+        branches = StudentBranches(teacher, student, pairs=self.pairs, share_tails=self.share_tails)
         friendly = train(
             Phase(
                 "friendly teacher",
@@ -88,9 +94,9 @@ class SFTN:
         branches = net.branches(teacher.stages)
         yield LossTerm("teacher", "labels", "ce", cross_entropy(teacher.logits, batch.labels), self.teacher_ce)
         target = teacher.logits.detach() if self.detach_teacher else teacher.logits
-        for i, branch in enumerate(branches):
+        for i, (pair, branch) in enumerate(branches.items()):
             learns, teaches = (branch.logits, target) if self.kl_direction == "forward" else (target, branch.logits)
             divergence = kd(learns, teaches, self.temperature, detach_target=False)
             ce = cross_entropy(branch.logits, batch.labels)
-            yield LossTerm(f"branches.{i}", "teacher", "kl", divergence, self.branch_kl / len(branches))
-            yield LossTerm(f"branches.{i}", "labels", "ce", ce, self.branch_ce / len(branches))
+            yield LossTerm(f"branches.{i}", "teacher", f"kl {pair}", divergence, self.branch_kl / len(branches))
+            yield LossTerm(f"branches.{i}", "labels", f"ce {pair}", ce, self.branch_ce / len(branches))

@@ -13,7 +13,7 @@ from docendo.core import Method
 from docendo.data import DataSettings
 from docendo.engine.settings import TrainSettings
 from docendo.errors import DocendoError, nearest
-from docendo.methods import make, name_of, settings_of, values_of
+from docendo.methods import METHODS, make, name_of, settings_of, values_of
 
 Values = dict[str, Any]
 
@@ -66,6 +66,12 @@ class Request:
                 own[key] = value
             elif key in RUN_KEYS:
                 _put(values, key, _parsed(value))
+            elif key == "pairs":
+                pairing = (m for m, cls in METHODS.items() if any(s.key == key for s in settings_of(cls)))
+                raise DocendoError(
+                    f"{name} pairs no stages, so --pair (the setting pairs) does not go with it; "
+                    f"methods that do: {', '.join(pairing)}"
+                )
             else:
                 raise DocendoError(f'unknown setting "{key}" of {name}; {nearest(key, [*method_keys, *RUN_KEYS])}')
         for key, value in (flags or {}).items():

@@ -188,7 +188,7 @@ def test_a_checkpoint_holds_plain_types_and_no_frozen_network(small_run: SmallRu
         small_run("kd", progress=StopAt(10))
     state = torch.load(tmp_path / "run" / "checkpoints" / "02-student.pt", weights_only=True)
     assert {key.split(".")[0] for key in state["learners"]} == {"student"}
-    assert set(state) == {"made_from", "position", "learners", "optimizer", "scaler", "ema", "meter", "rng"}
+    assert set(state) == {"made_from", "position", "learners", "drifted", "optimizer", "scaler", "ema", "meter", "rng"}
     assert state["position"]["rows"] == []
     assert state["position"]["step"] == 2
 

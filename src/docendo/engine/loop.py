@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from docendo.core import Batch, LossTerm, Phase, Staged
 from docendo.data import DataSet, Split
 from docendo.engine.meter import LossMeter
-from docendo.engine.networks import Learners, answer, together
+from docendo.engine.networks import Learners, answer, buffers_of, freeze, set_buffers, together
 from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import PhasePlan
@@ -53,9 +53,10 @@ class Position:
 
 @dataclass
 class State:
-    """All that a checkpoint holds."""
+    """All that a checkpoint holds; of frozen networks only the buffers, and only of those that are `drifting`."""
 
     learners: Learners
+    drifting: Mapping[str, nn.Module]
     optimizer: Any
     ema: ModelEmaV3 | None
     meter: LossMeter
@@ -70,6 +71,7 @@ class State:
                 {
                     "position": copy.deepcopy(vars(self.position)),
                     "learners": self.learners.roles.state_dict(),
+                    "drifted": buffers_of(self.drifting),
                     "optimizer": self.optimizer.state_dict(),
                     "scaler": self.fabric.strategy.precision.state_dict(),
                     "ema": self.ema.module.state_dict() if self.ema else None,
@@ -85,6 +87,7 @@ class State:
             return
         self.position = Position(**saved["position"])
         self.learners.roles.load_state_dict(saved["learners"])
+        set_buffers(self.drifting, saved["drifted"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         if self.ema:
@@ -160,7 +163,7 @@ class Loop:
         together = min(settings.accumulate, self.steps - first)
         last = step + 1 == first + together
         progress = self._progress(epoch, first)
-        with self.fabric.autocast():
+        with self.fabric.autocast(), self.batch_norm():
             answers = answer(self.frozen, self.plan.reads, batch)
         factor = settings.schedule.factor_at(progress)
         for group in optimizer.param_groups:
@@ -263,15 +266,18 @@ class Loop:
     def _accuracies(self, images: Split) -> dict[str, float]:
         """Measure the networks among the learners and what the phase predicts besides, all in one pass."""
         learners: Any = self.state.ema.module if self.state.ema else self.state.learners.roles
+        frozen = self.frozen if self.phase.predictions else {}
 
         def answers(batch: Batch) -> dict[str, Tensor]:
             batch = batch._replace(images=batch.images.to(DTYPES.get(self.settings.precision, torch.float32)))
-            net = together(learners, answer(self.frozen, self.plan.reads, batch))
+            net = together(learners, answer(frozen, self.plan.reads, batch))
             found = {role: getattr(net, role)(batch).logits for role, n in learners.items() if isinstance(n, Staged)}
             return {**found, **(self.phase.predictions(net, batch) if self.phase.predictions else {})}
 
         learners.eval()
+        freeze(frozen)  # whatever its statistics, they must not drift with validation images
         measured = accuracies(answers, images, len(self.data.classes))
+        freeze(frozen, self.phase.frozen_statistics)
         learners.train()
         return {name: accuracy.top1 for name, accuracy in measured.items()}
 

@@ -99,6 +99,18 @@ def freeze(networks: Mapping[str, nn.Module], statistics: Literal["running", "ba
         network.train(statistics == "batch")
 
 
+def buffers_of(networks: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    """Give the buffers of networks, by role and name."""
+    return {role: dict(network.named_buffers()) for role, network in networks.items()}
+
+
+def set_buffers(networks: Mapping[str, nn.Module], saved: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Set the buffers of networks to what `buffers_of` gave."""
+    for role, buffers in buffers_of(networks).items():
+        for name, buffer in buffers.items():
+            buffer.copy_(saved[role][name])
+
+
 def as_expected(network: nn.Module, images: Tensor) -> Tensor:
     """Give images as a network wants them: adapted by its `adaptation` (`docendo.data.Adaptation`), if it has one."""
     adaptation = adaptation_of(network)

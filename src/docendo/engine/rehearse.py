@@ -65,7 +65,8 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
 
     Raises:
         WiringError: no terms or two of the same name; a term that is no finite scalar, or does not reach its learner;
-            an unknown role; a learner that was built to stay frozen; no term of non-zero weight.
+            an unknown role; a learner that was built to stay frozen; no term of non-zero weight, or none for a learner
+            that has its turn.
     """
     for role, learner in phase.learners.items():
         if adaptation_of(learner) is not None:
@@ -78,13 +79,21 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
         parts = {name: _part_of(learners, name) for name, _ in learners.named_parameters()}
         reads: dict[str, Reads] = {role: frozenset() for role in phase.frozen}
         reached: set[str] = set()
+        taught: set[str] = set()
         plans: tuple[TermPlan, ...] = ()
         for progress in (1.0, 0.0):  # weights may depend on progress; the plan shows the beginning
             asked, terms = _losses_of(phase, learners, batch._replace(progress=progress))
             plans = tuple(_plan(phase.name, term, learners, parts, reached) for term in terms)
+            taught |= {term.role for term in terms if term.weight}
             reads = {role: reads[role] | asked[role] for role in reads}
     if not any(plan.weight for plan in plans):
         raise WiringError(f'phase "{phase.name}" learns nothing: every loss term has weight 0')
+    untaught = [role for role in phase.learners if role not in taught]
+    if phase.alternating and untaught:
+        raise WiringError(
+            f'phase "{phase.name}" updates its learners in turn, but no loss term of non-zero weight says that '
+            f"{untaught[0]} learns: its turn would change nothing"
+        )
     return PhasePlan(
         name=phase.name,
         parts={

@@ -17,7 +17,15 @@ from docendo.data.seeds import seed_for
 from docendo.engine.folding import folded
 from docendo.engine.loop import DTYPES, Loop, Position, State, converted, rng_state, set_rng_state
 from docendo.engine.meter import LossMeter
-from docendo.engine.networks import Learners, adaptation_of, as_expected, freeze, only_learning
+from docendo.engine.networks import (
+    Learners,
+    adaptation_of,
+    as_expected,
+    buffers_of,
+    freeze,
+    only_learning,
+    set_buffers,
+)
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import rehearse
@@ -73,6 +81,7 @@ class Trainer:
             position = Position(**done["position"])
             for role, module in phase.learners.items():
                 module.load_state_dict(done["learners"][role])
+            set_buffers(_drifting(phase), done["drifted"])
             self.progress.say(f"{phase.name}: already trained in this run, {position.epoch} epochs")
         self.positions[phase.name] = position
         self.records.keep(position.rows)
@@ -96,7 +105,7 @@ class Trainer:
             module, optimizer = fabric.setup(learners, optimizer)
             ema = ModelEmaV3(learners.roles, decay=settings.ema) if settings.ema else None
             meter = LossMeter([term.name for term in plan.terms], fabric.device)
-            state = State(learners, optimizer, ema, meter, fabric, Position())
+            state = State(learners, _drifting(phase), optimizer, ema, meter, fabric, Position())
             rank = [fabric.global_rank] if fabric.global_rank else []
             torch.manual_seed(seed_for(self.seed, stream_of(phase), "training", *rank))
             state.load(slot.load_checkpoint())
@@ -120,7 +129,8 @@ class Trainer:
             learners.roles.load_state_dict(ema.module.state_dict())
         if fabric.is_global_zero:
             learned = {role: net.state_dict() for role, net in phase.learners.items()}
-            slot.finish({"position": vars(state.position), "learners": learned})
+            drifted = buffers_of(_drifting(phase))
+            slot.finish({"position": vars(state.position), "learners": learned, "drifted": drifted})
         fabric.barrier()
         return state.position
 
@@ -146,6 +156,11 @@ class Trainer:
                     f"warning: that is about chance (1 in {len(self.data.classes)}); "
                     f"are these weights for {self.data.name}, with classes in this order?"
                 )
+
+
+def _drifting(phase: Phase) -> Mapping[str, nn.Module]:
+    """Give the frozen networks of a phase whose BatchNorm buffers move."""
+    return phase.frozen if phase.frozen_statistics == "batch" else {}
 
 
 def _first_images(data: DataSet) -> Batch:

@@ -1,6 +1,23 @@
 """Losses as pure functions: the first argument learns, the second teaches and is detached unless the call differs."""
 
 from docendo.losses.features import attention_map, attention_transfer, hint
-from docendo.losses.logits import cross_entropy, kd, logit_mse
+from docendo.losses.logits import (
+    confidence_penalty,
+    cross_entropy,
+    kd,
+    logit_mse,
+    top_score_difference,
+    uniform_divergence,
+)
 
-__all__ = ["attention_map", "attention_transfer", "cross_entropy", "hint", "kd", "logit_mse"]
+__all__ = [
+    "attention_map",
+    "attention_transfer",
+    "confidence_penalty",
+    "cross_entropy",
+    "hint",
+    "kd",
+    "logit_mse",
+    "top_score_difference",
+    "uniform_divergence",
+]

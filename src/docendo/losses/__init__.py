@@ -9,12 +9,14 @@ from docendo.losses.logits import (
     top_score_difference,
     uniform_divergence,
 )
+from docendo.losses.pooled import feature_distance
 
 __all__ = [
     "attention_map",
     "attention_transfer",
     "confidence_penalty",
     "cross_entropy",
+    "feature_distance",
     "hint",
     "kd",
     "logit_mse",

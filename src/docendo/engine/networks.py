@@ -111,6 +111,13 @@ def set_buffers(networks: Mapping[str, nn.Module], saved: Mapping[str, Mapping[s
             buffer.copy_(saved[role][name])
 
 
+def lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Store the weights of a network's convolutions so; `nn.Module.to` would fail on buffers of five dimensions."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=memory_format)
+
+
 def as_expected(network: nn.Module, images: Tensor) -> Tensor:
     """Give images as a network wants them: adapted by its `adaptation` (`docendo.data.Adaptation`), if it has one."""
     adaptation = adaptation_of(network)

@@ -23,6 +23,7 @@ from docendo.engine.networks import (
     as_expected,
     buffers_of,
     freeze,
+    lay_out,
     only_learning,
     set_buffers,
 )
@@ -138,8 +139,7 @@ class Trainer:
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         dtype = DTYPES.get(self.settings.precision, torch.float32)
         module.to(self.fabric.device, dtype)
-        if any(p.ndim == 4 for p in module.parameters()):
-            module.to(memory_format=layout)
+        lay_out(module, layout)
 
     def _show_teachers(self, phase: Phase) -> None:
         images, which = (self.data.val, "validation") if self.data.val is not None else (self.data.train, "training")

@@ -14,6 +14,7 @@ import docendo.data
 from docendo import metrics
 from docendo.data import DataSettings, Expectation, image_at, normalise, prepare
 from docendo.data.images import stored_side
+from docendo.engine.networks import lay_out
 from docendo.errors import DocendoError, nearest
 from docendo.networks.weights import LoadedWeights, read
 from docendo.recipes.settings import data_of
@@ -113,7 +114,8 @@ def evaluate(
         raise DocendoError(f"{images.name} has no validation images here (validation is 0): choose --split test")
     if loaded.mean is not None and loaded.std is not None:
         chosen = chosen.seen_by(Expectation(loaded.mean, loaded.std, spec.image_size))
-    network = loaded.network.to(device).to(memory_format=torch.channels_last)
+    network = loaded.network.to(device)
+    lay_out(network, torch.channels_last)
     accuracy = metrics.evaluate(network, chosen, spec.classes)
     return {
         "weights": str(path),
@@ -156,7 +158,8 @@ def predict(
     ratio = float(loaded.extra.get("crop_ratio", 1.0))
     names = loaded.class_names or tuple(str(i) for i in range(spec.classes))
     where = device_of(device)
-    network = loaded.network.to(where).to(memory_format=torch.channels_last).eval()
+    network = loaded.network.to(where).eval()
+    lay_out(network, torch.channels_last)
     predictions = []
     for image in images:
         decoded = image_at(image, stored_side(spec.image_size, ratio))

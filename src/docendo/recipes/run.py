@@ -20,7 +20,8 @@ from docendo.core import Method, Phase
 from docendo.data import DataSet, Expectation
 from docendo.data.seeds import seed_for
 from docendo.engine import Trainer, rehearse
-from docendo.engine.networks import adaptation_of
+from docendo.engine.allocator import keep_freed_memory
+from docendo.engine.networks import adaptation_of, lay_out
 from docendo.engine.processes import first_checks, launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.errors import DocendoError
@@ -158,6 +159,7 @@ def read_run(folder: Path) -> Run:
 
 def _run(fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any) -> str:
     """Do the work of one process of a run; the first one talks and writes. Gives the run folder."""
+    keep_freed_memory()
     first = fabric.is_global_zero
     with fabric.rank_zero_first():  # one process downloads, if anything is
         images = docendo.data.load(request.data)
@@ -235,7 +237,7 @@ def _train(
 def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:
     classes, expected = len(images.classes), _expected(network, images)
     network.spec = replace(network.spec, image_size=expected.image_size)
-    network.to(trainer.fabric.device).to(memory_format=torch.channels_last).eval()
+    lay_out(network.to(trainer.fabric.device).eval(), torch.channels_last)
     test = evaluate(network, images.test.seen_by(expected), classes)
     val = evaluate(network, images.val.seen_by(expected), classes) if images.val is not None else None
     best = next((p.best[role] for p in reversed(trainer.positions.values()) if role in p.best), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import optim
+from torch import nn, optim
 
 from docendo.engine.networks import Learners
 from docendo.engine.settings import OptimizerSettings
@@ -15,6 +15,8 @@ def make_optimizer(
 ) -> optim.Optimizer:
     """Make one optimiser with a group of parameters for each role; `base_lr` is the group's rate before the schedule.
 
+    A parameter that two roles share is in the group of the first.
+
     Args:
         learners: the learners of the phase.
         lr: the run's learning rate.
@@ -23,12 +25,15 @@ def make_optimizer(
         idle: names of parameters that nothing reaches; they are left out, so that weight decay does not shrink them.
     """
     idle = set(idle)
+    learning: dict[str, list[nn.Parameter]] = {role: [] for role in learners.roles}
+    for name, parameter in learners.named_parameters():  # once each, under the first role of those that share it
+        if name not in idle:
+            learning[name.split(".")[1]].append(parameter)
     groups = []
-    for role, module in learners.roles.items():
-        learning = [p for name, p in module.named_parameters(f"roles.{role}") if name not in idle]
-        if learning:
+    for role, parameters in learning.items():
+        if parameters:
             rate = lr * rates.get(role, 1.0)
-            groups.append({"params": learning, "lr": rate, "base_lr": rate})
+            groups.append({"params": parameters, "lr": rate, "base_lr": rate})
     if settings.name == "adamw":
         return optim.AdamW(groups, lr=lr, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay)
     return optim.SGD(

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from docendo.core import Batch, LossTerm, Phase, Staged
 from docendo.data import DataSet, Split
 from docendo.engine.meter import LossMeter
+from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import Learners, answer, buffers_of, freeze, set_buffers, together
 from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled
 from docendo.engine.progress import Progress
@@ -58,7 +58,7 @@ class State:
     learners: Learners
     drifting: Mapping[str, nn.Module]
     optimizer: Any
-    ema: ModelEmaV3 | None
+    ema: MovingAverage | None
     meter: LossMeter
     fabric: Fabric
     position: Position

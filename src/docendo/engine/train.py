@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from timm.utils import ModelEmaV3
 from torch import nn
 
 from docendo.core import Batch, Phase
@@ -17,6 +16,7 @@ from docendo.data.seeds import seed_for
 from docendo.engine.folding import folded
 from docendo.engine.loop import DTYPES, Loop, Position, State, converted, rng_state, set_rng_state
 from docendo.engine.meter import LossMeter
+from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import (
     Learners,
     adaptation_of,
@@ -104,7 +104,7 @@ class Trainer:
         with only_learning(learners, plan.idle), StopRequest() as stop:
             optimizer = make_optimizer(learners, settings.lr, settings.optimizer, phase.learning_rates, plan.idle)
             module, optimizer = fabric.setup(learners, optimizer)
-            ema = ModelEmaV3(learners.roles, decay=settings.ema) if settings.ema else None
+            ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None
             meter = LossMeter([term.name for term in plan.terms], fabric.device)
             state = State(learners, _drifting(phase), optimizer, ema, meter, fabric, Position())
             rank = [fabric.global_rank] if fabric.global_rank else []

@@ -1,0 +1,41 @@
+"""A moving average of weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+
+class MovingAverage:
+    """An exponential moving average of weights and buffers: timm's, but what two networks share moves once.
+
+    Args:
+        module: what is averaged.
+        decay: how much of the average stays at an update, in (0, 1).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self._average = ModelEmaV3(_EachOnce(module), decay=decay)
+
+    @property
+    def module(self) -> Any:
+        """A copy of the module with the averaged weights."""
+        return self._average.module.of
+
+    def update(self, module: nn.Module) -> None:
+        """Take the module's weights of now into the average."""
+        self._average.update(_EachOnce(module))
+
+
+class _EachOnce(nn.Module):
+    """Gives the tensors of a module, each once and by number, to what reads a state dict."""
+
+    def __init__(self, of: nn.Module) -> None:
+        super().__init__()
+        self.of = of
+
+    def state_dict(self, *args: Any, **keywords: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        once = {id(tensor): tensor for tensor in self.of.state_dict(keep_vars=True).values()}
+        return {str(i): tensor.detach() for i, tensor in enumerate(once.values())}

@@ -74,7 +74,7 @@ def show(explanation: Explanation, shown: Console) -> None:
     """Print an explanation."""
     s = explanation.settings
     shown.print(
-        f"{s.method} on {s.data.name}: batch size {s.batch_size}, {s.optimizer.name} with learning rate {s.lr:g} "
+        f"{s.method} on {s.data.name}: batch size {s.batch_size}, {s.optimizer.name} with learning rate {s.rate:g} "
         f"({s.schedule.name}), seed {s.seed}. Nothing is trained here.\n"
     )
     networks = table("network", "architecture", "parameters", "MACs", "stages", numbers=("parameters", "MACs"))

@@ -245,7 +245,7 @@ class Loop:
             "epoch": epoch + 1,
             "seconds": round(position.epoch_seconds, 3),
             "images_per_second": round(len(self.data.train) / max(position.epoch_seconds, 1e-9), 1),
-            "lr": self.settings.lr * self.settings.schedule.factor_at(self._progress(epoch, self.steps - 1)),
+            "lr": self.settings.rate * self.settings.schedule.factor_at(self._progress(epoch, self.steps - 1)),
             **{f"loss/{name}": value for name, value in losses.items()},
         }
         if self.data.val is not None:

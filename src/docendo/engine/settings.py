@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+REFERENCE_BATCH = 64
+"""Images of a step for which `lr` is meant where `scale_lr` is on: the batch size of the CRD protocol."""
+
 
 class OptimizerSettings(BaseModel):
     """The optimiser; defaults are the CRD protocol's."""
@@ -72,6 +75,11 @@ class TrainSettings(BaseModel):
     epochs: Annotated[int, Field(ge=1)] = Field(240, description="epochs of a full phase")
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images a step reads at once, over all processes")
     lr: Positive = Field(0.05, description="learning rate, before the schedule's factor")
+    scale_lr: bool = Field(
+        False,
+        description="multiply lr by the images of a step (batch_size x accumulate) over 64, the batch size of the "
+        "default lr",
+    )
     optimizer: OptimizerSettings = Field(OptimizerSettings(), description="the optimiser")
     schedule: ScheduleSettings = Field(ScheduleSettings(), description="the learning rate's curve")
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="batches whose gradients are averaged into one step")
@@ -91,8 +99,22 @@ class TrainSettings(BaseModel):
     sync_batchnorm: bool = Field(
         True, description="BatchNorm statistics over the batches of all processes, so that their number changes nothing"
     )
+    shard_frozen: bool = Field(
+        False, description="share the weights of frozen networks out over the processes, for those too large for one"
+    )
     deterministic: bool = Field(False, description="refuse operations that differ from run to run on a GPU")
     checkpoint_seconds: NotNegative = Field(30.0, description="time between checkpoints; 0 saves after every step")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate before the schedule's factor: `lr`, scaled with the images of a step where that is asked.
+
+        The linear rule of Goyal et al., arXiv 1706.02677.
+
+        >>> TrainSettings(lr=0.1, batch_size=256).rate, TrainSettings(lr=0.1, batch_size=256, scale_lr=True).rate
+        (0.1, 0.4)
+        """
+        return self.lr * self.batch_size * self.accumulate / REFERENCE_BATCH if self.scale_lr else self.lr
 
     def epochs_of(self, fraction: float) -> int:
         """Give the epochs of a phase that takes a fraction of the run's, at least 1."""

@@ -30,7 +30,8 @@ from docendo.engine.networks import (
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import rehearse
-from docendo.engine.settings import TrainSettings
+from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
+from docendo.engine.sharding import sharded
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, fingerprint, stream_of
 from docendo.metrics import evaluate, near_chance
@@ -50,6 +51,7 @@ class Trainer:
 
     Attributes:
         positions: the last position of each trained phase, by name.
+        sharding: whether the processes share out the weights of frozen networks, which then stay off the device.
     """
 
     def __init__(
@@ -65,13 +67,21 @@ class Trainer:
         self.fabric, self.data, self.settings, self.seed = fabric, data, settings, seed
         self.folder, self.progress, self.how_to_resume = folder, progress, how_to_resume
         self.positions: dict[str, Position] = {}
+        self.sharding = settings.shard_frozen and fabric.world_size > 1
+        if settings.shard_frozen and not self.sharding:
+            progress.say("shard_frozen does nothing with one process: add --devices")
+        if settings.scale_lr:
+            images = settings.batch_size * settings.accumulate
+            progress.say(f"lr {settings.lr:g} for {REFERENCE_BATCH} images a step is {settings.rate:g} for {images}")
         self.records = Records(folder, writing=fabric.is_global_zero)
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
 
     def __call__(self, phase: Phase) -> Mapping[str, nn.Module]:
         """Train the phase, or take its result from an earlier attempt at this run."""
-        for module in (*phase.learners.values(), *phase.frozen.values()):
-            self._place(module)
+        for module in phase.learners.values():
+            self._place(module, self.fabric.device)
+        for module in phase.frozen.values():
+            self._place(module, self._whole)
         made_from = fingerprint(phase, self.settings, self.data.fingerprint, self.seed)
         slot = Slot(self.folder / "checkpoints", len(self.positions) + 1, phase.name, made_from)
         done = slot.load_result()
@@ -91,18 +101,22 @@ class Trainer:
     def _train(self, phase: Phase, slot: Slot) -> Position:
         settings, fabric = self.settings, self.fabric
         freeze(phase.frozen, phase.frozen_statistics)
-        self._show_teachers(phase)
-        batch = converted(_first_images(self.data), settings)
+        if not self.sharding:
+            self._show_teachers(phase, phase.frozen)
+        batch = converted(_first_images(self.data, self._whole), settings)
         plan = rehearse(phase, batch)
         frozen = dict(phase.frozen)
         if phase.frozen_statistics == "running":
             frozen = {role: folded(net, as_expected(net, batch.images)) for role, net in frozen.items()}
             for network in frozen.values():
-                self._place(network)
+                self._place(network, self._whole)
+        if self.sharding:
+            frozen = sharded(phase, frozen, fabric.device)
+            self._show_teachers(phase, frozen)
 
         learners = Learners(phase.learners, phase.losses).train()
         with only_learning(learners, plan.idle), StopRequest() as stop:
-            optimizer = make_optimizer(learners, settings.lr, settings.optimizer, phase.learning_rates, plan.idle)
+            optimizer = make_optimizer(learners, settings.rate, settings.optimizer, phase.learning_rates, plan.idle)
             module, optimizer = fabric.setup(learners, optimizer)
             ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None
             meter = LossMeter([term.name for term in plan.terms], fabric.device)
@@ -135,15 +149,20 @@ class Trainer:
         fabric.barrier()
         return state.position
 
-    def _place(self, module: nn.Module) -> None:
+    @property
+    def _whole(self) -> torch.device:
+        """Where frozen networks are whole."""
+        return torch.device("cpu") if self.sharding else self.fabric.device
+
+    def _place(self, module: nn.Module, device: torch.device) -> None:
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         dtype = DTYPES.get(self.settings.precision, torch.float32)
-        module.to(self.fabric.device, dtype)
+        module.to(device, dtype)
         lay_out(module, layout)
 
-    def _show_teachers(self, phase: Phase) -> None:
+    def _show_teachers(self, phase: Phase, frozen: Mapping[str, nn.Module]) -> None:
         images, which = (self.data.val, "validation") if self.data.val is not None else (self.data.train, "training")
-        for role, network in phase.frozen.items():
+        for role, network in frozen.items():
             adaptation = adaptation_of(network)
             if adaptation is not None and adaptation.matters:
                 self.progress.say(f"{role} (frozen) was trained on {adaptation}: it gets them as it was trained")
@@ -163,8 +182,10 @@ def _drifting(phase: Phase) -> Mapping[str, nn.Module]:
     return phase.frozen if phase.frozen_statistics == "batch" else {}
 
 
-def _first_images(data: DataSet) -> Batch:
-    return next(data.train.batches(min(4, len(data.train))))
+def _first_images(data: DataSet, device: torch.device) -> Batch:
+    batch = next(data.train.batches(min(4, len(data.train))))
+    images, labels, index, view = (tensor.to(device) for tensor in batch[:4])
+    return Batch(images, labels, index, view, batch.progress)
 
 
 @contextmanager

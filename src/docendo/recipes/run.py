@@ -24,6 +24,7 @@ from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.networks import adaptation_of, lay_out
 from docendo.engine.processes import first_checks, launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
+from docendo.engine.sharding import Sharded
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
 from docendo.metrics import evaluate, peak_memory
@@ -201,7 +202,7 @@ def _train(
     trainer = Trainer(fabric, images, settings, settings.seed, folder, progress, f"{command} --resume")
     with seeded(settings):
         networks = method.run(trainer, Builder(settings, images, progress.say))
-    if fabric.is_global_zero:
+    if fabric.is_global_zero or trainer.sharding:
         measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
         for role, network in networks.items():
             expected = _expected(network, images)
@@ -237,9 +238,13 @@ def _train(
 def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:
     classes, expected = len(images.classes), _expected(network, images)
     network.spec = replace(network.spec, image_size=expected.image_size)
-    lay_out(network.to(trainer.fabric.device).eval(), torch.channels_last)
-    test = evaluate(network, images.test.seen_by(expected), classes)
-    val = evaluate(network, images.val.seen_by(expected), classes) if images.val is not None else None
+    asked = network.eval()
+    if trainer.sharding:
+        asked = Sharded(network, trainer.fabric.device)
+    else:
+        lay_out(network.to(trainer.fabric.device), torch.channels_last)
+    test = evaluate(asked, images.test.seen_by(expected), classes)
+    val = evaluate(asked, images.val.seen_by(expected), classes) if images.val is not None else None
     best = next((p.best[role] for p in reversed(trainer.positions.values()) if role in p.best), None)
     return {
         "test_top1": test.top1,

@@ -69,6 +69,7 @@ OTHERS = ("teacher", "expert", "scratch", "peer")
 NETWORKS = {
     "native": {"student": "tiny", **dict.fromkeys(OTHERS, "tiny_wide")},
     "cut": {"student": "tiny_own", **dict.fromkeys(OTHERS, "tiny_own_wide")},
+    "native with cut": {"student": "tiny", **dict.fromkeys(OTHERS, "tiny_own_wide")},
     "tokens": {"student": "tiny_tokens", **dict.fromkeys(OTHERS, "tiny_own_wide")},
 }
 """Whole casts: a network for each role that a method may have."""

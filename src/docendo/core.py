@@ -178,7 +178,11 @@ class Build(Protocol):
 
 
 class Method(Protocol):
-    """A way of teaching: a frozen dataclass whose fields are its settings (see `setting`)."""
+    """A way of teaching: a frozen dataclass whose fields are its settings (see `setting`).
+
+    It may also have `notes`, a tuple of lines about these settings that its user should read; and `ensembles`, by name
+    the deployable roles that are measured together.
+    """
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def make_app() -> App:
     # Help of these two depends on the method, so they answer --help themselves.
     for command in (train, explain):
         app.command(App(name=command.__name__, default_command=command, help_flags=(), version_flags=()))
-    app.command(evaluate, usage="Usage: docendo evaluate WEIGHTS|RUN [OPTIONS]")
+    app.command(evaluate, usage="Usage: docendo evaluate WEIGHTS|RUN... [OPTIONS]")
     app.command(predict, usage="Usage: docendo predict WEIGHTS|RUN IMAGE... [OPTIONS]")
     app.command(show_list, name="list", usage="Usage: docendo list KIND [OPTIONS]")
     app.command(demo)

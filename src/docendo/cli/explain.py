@@ -67,6 +67,7 @@ def plain(explanation: Explanation) -> dict[str, Any]:
         ],
         "deployed": explanation.deployed,
         "kept": list(explanation.kept),
+        "notes": list(explanation.notes),
     }
 
 
@@ -95,6 +96,8 @@ def show(explanation: Explanation, shown: Console) -> None:
         for matrix in who_learns(phase, shown):
             shown.print()
             shown.print(matrix)
+    for note in explanation.notes:
+        shown.print(f"\n{note}")
     kept = ", ".join(f"{role}.safetensors" for role in explanation.kept)
     shown.print(f"\nDeployed: the {explanation.deployed}. Files: {kept}, {FILES}")
 

@@ -42,6 +42,8 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
     shown = Output()
     shown.print()
     shown.print(results_table(run))
+    for name, about in run.results.get("ensembles", {}).items():
+        shown.print(f"Ensemble of {name}: test top-1 {percent(about['test_top1'])}")
     shown.print()
     folder = shlex.quote(str(run.folder))
     shown.print(f"The network to deploy: {run.folder / run.results['networks'][run.results['deployed']]['weights']}")

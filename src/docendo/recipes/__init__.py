@@ -1,8 +1,8 @@
 """Complete runs: from what a user names to networks, files and results."""
 
-from docendo.recipes.apply import Prediction, evaluate, predict
+from docendo.recipes.apply import Prediction, evaluate, predict, probe
 from docendo.recipes.explanation import Explanation, explain
 from docendo.recipes.run import Run, train
 from docendo.recipes.settings import RunSettings
 
-__all__ = ["Explanation", "Prediction", "Run", "RunSettings", "evaluate", "explain", "predict", "train"]
+__all__ = ["Explanation", "Prediction", "Run", "RunSettings", "evaluate", "explain", "predict", "probe", "train"]

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 import docendo.data
 from docendo import metrics
-from docendo.data import DataSettings, Expectation, image_at, normalise, prepare
+from docendo.data import Adaptation, DataSet, DataSettings, Expectation, image_at, normalise, prepare
 from docendo.data.images import stored_side
 from docendo.engine.networks import lay_out
 from docendo.errors import DocendoError, nearest
+from docendo.networks import StagedNetwork
 from docendo.networks.weights import LoadedWeights, read
 from docendo.recipes.settings import data_of
 
@@ -71,8 +73,7 @@ def device_of(name: str | torch.device | None) -> torch.device:
 
 
 def evaluate(
-    source: str | Path,
-    *,
+    *sources: str | Path,
     data: str | Path | None = None,
     root: str | Path | None = None,
     split: Literal["test", "val", "train"] = "test",
@@ -81,49 +82,124 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a network on a split of a data set, with the size and normalisation that it was trained with.
 
+    Several networks are measured together, as an ensemble: the mean of their softmax outputs decides.
+
     Args:
-        source: a weights file or a run folder.
-        data: a data set's name or path; by default the run's, where a run folder is given.
+        sources: a weights file or a run folder, or several.
+        data: a data set's name or path; by default the run's, where a run folder is given first.
         root: where the files of named data sets are.
         split: which images.
         role: which network of a run folder; by default the deployed one.
         device: where to compute; by default a GPU if there is one.
 
     Returns:
-        "weights", "data", "split", "images", "top1", "top5"; accuracies as fractions.
+        "weights" (a list, of an ensemble), "data", "split", "images", "top1", "top5"; accuracies as fractions.
 
     Raises:
-        DocendoError: if the network does not fit the data set, or something cannot be read.
+        DocendoError: if a network does not fit the data set, or something cannot be read.
     """
-    path = weights_of(source, role)
-    loaded = read(path)
-    settings = _data_settings(Path(source), loaded, data, root)
-    if loaded.mean is not None and loaded.std is not None:
+    if not sources:
+        raise DocendoError("evaluate needs a weights file or a run folder")
+    paths = [weights_of(source, role) for source in sources]
+    read_members = [read(path) for path in paths]
+    settings = _data_settings(Path(sources[0]), read_members[0], data, root)
+    if all(loaded.mean is not None and loaded.std is not None for loaded in read_members):
         # Nothing is computed over the training images, so none of them need be decoded.
         settings = settings.model_copy(update={"memory": "stream"})
     device = device_of(device)
     images = docendo.data.load(settings).to(device)
-    spec = loaded.network.spec
-    if spec.classes != len(images.classes) or spec.channels != images.channels:
-        raise DocendoError(
-            f"{path} ({spec.architecture}) tells {spec.classes} classes of {spec.channels}-channel images apart, but "
-            f"{images.name} has {len(images.classes)} of {images.channels}: name the data set that it was trained on"
-        )
     chosen = {"test": images.test, "val": images.val, "train": images.train}[split]
     if chosen is None:
         raise DocendoError(f"{images.name} has no validation images here (validation is 0): choose --split test")
-    if loaded.mean is not None and loaded.std is not None:
-        chosen = chosen.seen_by(Expectation(loaded.mean, loaded.std, spec.image_size))
-    network = loaded.network.to(device)
-    lay_out(network, torch.channels_last)
-    accuracy = metrics.evaluate(network, chosen, spec.classes)
+    members = []
+    for path, loaded in zip(paths, read_members, strict=True):
+        spec = loaded.network.spec
+        if spec.classes != len(images.classes) or spec.channels != images.channels:
+            raise DocendoError(
+                f"{path} ({spec.architecture}) tells {spec.classes} classes of {spec.channels}-channel images apart, "
+                f"but {images.name} has {len(images.classes)} of {images.channels}: "
+                "name the data set that it was trained on"
+            )
+        known = loaded.mean is not None and loaded.std is not None
+        view = chosen.seen_by(_expectation(loaded, images)) if known else chosen
+        members.append((_placed(loaded, device), view))
+    classes = len(images.classes)
+    accuracy = metrics.ensemble(members, classes) if len(members) > 1 else metrics.evaluate(*members[0], classes)
     return {
-        "weights": str(path),
+        "weights": str(paths[0]) if len(paths) == 1 else [str(path) for path in paths],
         "data": images.name,
         "split": split,
         "images": accuracy.images,
         "top1": accuracy.top1,
         "top5": accuracy.top5,
+    }
+
+
+def probe(
+    source: str | Path,
+    *,
+    data: str | Path | None = None,
+    root: str | Path | None = None,
+    role: str | None = None,
+    device: str | torch.device | None = None,
+) -> dict[str, Any]:
+    """Measure what a linear classifier makes of a network's frozen pooled features, here or on another data set.
+
+    The data set may have other classes than the network's; its images are brought to the network's size and
+    normalisation, and grey ones to RGB. See `docendo.metrics.linear_probe`.
+
+    Args:
+        source: a weights file or a run folder.
+        data: a data set's name or path; by default the run's, where a run folder is given.
+        root: where the files of named data sets are.
+        role: which network of a run folder; by default the deployed one.
+        device: where to compute the features; by default a GPU if there is one.
+
+    Returns:
+        "weights", "data", "features" (how many), "train_images", "images" (of the test split), "top1", "top5" on them,
+        "val_top1", and "C", the strength that the validation images chose.
+
+    Raises:
+        DocendoError: if the network reads grey images and the data set has RGB ones, if there are no validation
+            images, or something cannot be read.
+    """
+    path = weights_of(source, role)
+    loaded = read(path)
+    spec = loaded.network.spec
+    if data is None:
+        settings = _data_settings(Path(source), loaded, None, root)
+    else:  # another set, and so nothing of how the training images were chosen
+        settings = DataSettings(name=str(data), image_size=spec.image_size, root=None if root is None else str(root))
+    device = device_of(device)
+    images = docendo.data.load(settings).to(device)
+    if images.val is None:
+        raise DocendoError(
+            f"{images.name} has no validation images here (validation is 0), by which a probe chooses its penalty: "
+            f"name the data, as by --data {images.name}, which keeps some"
+        )
+    if spec.channels == 1 and images.channels == 3:
+        raise DocendoError(
+            f"{path} ({spec.architecture}) reads grey images, but {images.name} has RGB ones: "
+            "name a grey data set, or probe a network for RGB images"
+        )
+    network = _placed(loaded, device).eval()
+    adaptation = Adaptation(images.expectation, _expectation(loaded, images))
+
+    def features(batch: Tensor) -> Tensor:
+        pooled: Tensor = network(adaptation(batch).expand(-1, spec.channels, -1, -1)).pooled
+        return pooled
+
+    found = metrics.linear_probe(features, images.train, images.val, images.test)
+    return {
+        "weights": str(path),
+        "data": images.name,
+        "features": found.features,
+        "train_images": len(images.train),
+        "images": found.accuracy.images,
+        "top1": found.accuracy.top1,
+        "top5": found.accuracy.top5,
+        "val_top1": found.val_top1,
+        "C": found.strength,
     }
 
 
@@ -158,8 +234,7 @@ def predict(
     ratio = float(loaded.extra.get("crop_ratio", 1.0))
     names = loaded.class_names or tuple(str(i) for i in range(spec.classes))
     where = device_of(device)
-    network = loaded.network.to(where).eval()
-    lay_out(network, torch.channels_last)
+    network = _placed(loaded, where).eval()
     predictions = []
     for image in images:
         decoded = image_at(image, stored_side(spec.image_size, ratio))
@@ -170,6 +245,17 @@ def predict(
         classes = tuple((names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
         predictions.append(Prediction(str(image), classes))
     return predictions
+
+
+def _expectation(loaded: LoadedWeights, images: DataSet) -> Expectation:
+    """Give what images a network expects: of its own size, normalised as its file says, else as the data set's are."""
+    return Expectation(loaded.mean or images.mean, loaded.std or images.std, loaded.network.spec.image_size)
+
+
+def _placed(loaded: LoadedWeights, device: torch.device) -> StagedNetwork:
+    network = loaded.network.to(device)
+    lay_out(network, torch.channels_last)
+    return network
 
 
 def _data_settings(

@@ -48,6 +48,7 @@ class Explanation:
         epochs: epochs of each phase.
         deployed: role of the network to deploy.
         kept: roles of all networks that are written to files.
+        notes: what the method's user should read about these settings, a line each.
     """
 
     settings: RunSettings
@@ -56,6 +57,7 @@ class Explanation:
     epochs: tuple[int, ...]
     deployed: str
     kept: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def explain(
@@ -92,7 +94,15 @@ def explain(
     with seeded(settings):
         deployable = request.method.run(rehearsing, builder)
         facts = tuple(_facts(role, builder(role)) for role in settings.networks)
-    return Explanation(settings, facts, tuple(plans), tuple(epochs), next(iter(deployable)), tuple(deployable))
+    return Explanation(
+        settings,
+        facts,
+        tuple(plans),
+        tuple(epochs),
+        next(iter(deployable)),
+        tuple(deployable),
+        tuple(getattr(request.method, "notes", ())),
+    )
 
 
 def _facts(role: str, network: StagedNetwork) -> NetworkFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import nn
 
 import docendo.data
 from docendo.core import Method, Phase
-from docendo.data import DataSet, Expectation
+from docendo.data import DataSet, Expectation, Split
 from docendo.data.seeds import seed_for
 from docendo.engine import Trainer, rehearse
 from docendo.engine.allocator import keep_freed_memory
@@ -27,7 +27,7 @@ from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.engine.sharding import Sharded
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
-from docendo.metrics import evaluate, peak_memory
+from docendo.metrics import Accuracy, ensemble, evaluate, peak_memory
 from docendo.networks import StagedNetwork, load, macs, parameters, save
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
@@ -196,7 +196,7 @@ def _train(
     fabric: Fabric, method: Any, settings: RunSettings, images: DataSet, folder: Path, progress: Progress
 ) -> None:
     command = command_of(settings, method, folder)
-    for note in images.notes:
+    for note in (*images.notes, *getattr(method, "notes", ())):
         progress.say(note)
     images = images.to(fabric.device)
     trainer = Trainer(fabric, images, settings, settings.seed, folder, progress, f"{command} --resume")
@@ -204,6 +204,7 @@ def _train(
         networks = method.run(trainer, Builder(settings, images, progress.say))
     if fabric.is_global_zero or trainer.sharding:
         measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
+    if fabric.is_global_zero:
         for role, network in networks.items():
             expected = _expected(network, images)
             save(
@@ -217,6 +218,10 @@ def _train(
                 crop_ratio=images.crop_ratio,
                 data=data_settings_of(settings),
             )
+        ensembles = {
+            name: _measure_together([networks[role] for role in roles], roles, images)
+            for name, roles in getattr(method, "ensembles", {}).items()
+        }
         last = trainer.positions[next(reversed(trainer.positions))]
         results = {
             "method": settings.method,
@@ -229,6 +234,7 @@ def _train(
             "command": command,
             "deployed": next(iter(networks)),
             "networks": measured,
+            **({"ensembles": ensembles} if ensembles else {}),
         }
         text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
         write_atomically(folder / "results.json", text.encode())
@@ -255,6 +261,22 @@ def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict
         "parameters": parameters(network),
         "macs": macs(network),
         "weights": f"{role}.safetensors",
+    }
+
+
+def _measure_together(networks: Sequence[Any], roles: Sequence[str], images: DataSet) -> dict[str, Any]:
+    """Measure the mean of softmax outputs of networks that are in their place already."""
+
+    def of(split: Split) -> Accuracy:
+        return ensemble([(network, split.seen_by(_expected(network, images))) for network in networks], classes)
+
+    classes = len(images.classes)
+    test = of(images.test)
+    return {
+        "networks": list(roles),
+        "test_top1": test.top1,
+        "test_top5": test.top5,
+        "val_top1": of(images.val).top1 if images.val is not None else None,
     }
 
 

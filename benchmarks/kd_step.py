@@ -4,8 +4,9 @@
 
 Both train the same student from the same live teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD.
 The textbook loop: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW float32, teacher in eval mode
-under no_grad. Of both the start is left out (two batches; an epoch). Rounds alternate, and the
-median of the ratios round by round is reported, so that a machine whose speed drifts treats both alike.
+under no_grad. Of both the start is left out (two batches; an epoch). Each measurement has a process of its own, rounds
+alternate, and the median of the ratios round by round is reported, so that a machine whose speed drifts treats both
+alike.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +34,7 @@ from torchvision import transforms
 
 import docendo
 from docendo.engine.progress import Silent
-from docendo.networks import StagedNetwork, create, save
+from docendo.networks import create, load, save
 
 BATCH, CLASSES = 64, 100
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
@@ -56,9 +61,10 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.images[i]), self.labels[i]
 
 
-def textbook(pictures: Pictures, teacher: StagedNetwork, student: StagedNetwork) -> float:
+def textbook(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str) -> float:
     """Give the images/s of one epoch, the first two batches left out."""
-    loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=2, drop_last=True)
+    teacher, student = load(teacher_weights), create(student_name, classes=CLASSES)
+    loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=2, drop_last=True)
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     teacher.eval()
     student.train()
@@ -74,6 +80,29 @@ def textbook(pictures: Pictures, teacher: StagedNetwork, student: StagedNetwork)
         loss.backward()
         optimizer.step()
     return (len(loader) - 2) * BATCH / (time.perf_counter() - began)
+
+
+def ours(root: Path, student_name: str, number: int) -> float:
+    """Give the images/s of the second of two epochs."""
+    run = docendo.train(
+        "kd",
+        teacher=root / "teacher.safetensors",
+        student=student_name,
+        data=root / "data",
+        epochs=2,
+        batch_size=BATCH,
+        out=root / f"run{number}",
+        set={"data.validation": 0},
+        progress=Silent(),
+    )
+    last = (run.folder / "metrics.jsonl").read_text().splitlines()[-1]
+    return float(json.loads(last)["images_per_second"])
+
+
+def alone(function: Callable[..., float], *arguments: Any) -> float:
+    """Call a function in a new process, so that neither side runs in what the other has set or left behind."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def write_parquet(folder: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -> None:
@@ -98,8 +127,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (arguments.images, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(arguments.images) % CLASSES
-    teacher, student = (create(name, classes=CLASSES) for name in (arguments.teacher, arguments.student))
-    pictures = Pictures(pixels, labels)
+    teacher = create(arguments.teacher, classes=CLASSES)
     rates: dict[str, list[float]] = {"textbook": [], "docendo": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -108,27 +136,15 @@ def main() -> None:
         write_parquet(root / "data", "test", pixels[:CLASSES], labels[:CLASSES])
         save(teacher, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
         for i in range(arguments.rounds):
-            rates["textbook"].append(textbook(pictures, teacher, student))
-            run = docendo.train(
-                "kd",
-                teacher=root / "teacher.safetensors",
-                student=arguments.student,
-                data=root / "data",
-                epochs=2,
-                batch_size=BATCH,
-                out=root / f"run{i}",
-                set={"data.validation": 0},
-                progress=Silent(),
-            )
-            last = (run.folder / "metrics.jsonl").read_text().splitlines()[-1]
-            rates["docendo"].append(json.loads(last)["images_per_second"])
+            rates["textbook"].append(alone(textbook, pixels, labels, root / "teacher.safetensors", arguments.student))
+            rates["docendo"].append(alone(ours, root, arguments.student, i))
             if not arguments.json:
                 print(
                     f"round {i + 1}: textbook {rates['textbook'][-1]:.0f}, docendo {rates['docendo'][-1]:.0f} images/s"
                 )
     medians = {name: statistics.median(values) for name, values in rates.items()}
     pairs = zip(rates["docendo"], rates["textbook"], strict=True)
-    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    ratio = statistics.median(fast / slow for fast, slow in pairs)
     if arguments.json:
         print(json.dumps({"images_per_second": medians["docendo"], "textbook": medians["textbook"], "ratio": ratio}))
     else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import datetime
+import gc
 import itertools
 import sys
 import time
@@ -26,7 +27,7 @@ from torch import nn
 
 from docendo.core import Batch, Phase
 from docendo.engine.folding import folded
-from docendo.engine.networks import Learners, answer, freeze
+from docendo.engine.networks import Learners, answer, freeze, lay_out
 from docendo.errors import DocendoError
 from docendo.methods import make
 from docendo.networks import StagedNetwork, create, names
@@ -68,8 +69,8 @@ class Cast:
             try:
                 torch.manual_seed(0)
                 made = create(name, classes=CLASSES, channels=channels, image_size=size)
-                pristine = copy.deepcopy(made)
-                made.factory = lambda: copy.deepcopy(pristine)
+                lay_out(made, torch.channels_last)
+                made.factory = lambda: copy.deepcopy(made)  # no step changes a weight
                 self.kept[key] = made
             except DocendoError as error:
                 self.kept[key] = error
@@ -78,9 +79,10 @@ class Cast:
             raise found
         return found
 
-    def forget(self, but: Iterable[str]) -> None:
+    def forget(self, *but: str) -> None:
         """Let go of all networks but those of some names."""
-        self.kept = {key: value for key, value in self.kept.items() if key[1] in set(but)}
+        self.kept = {key: value for key, value in self.kept.items() if key[1] in but}
+        gc.collect()  # a network and its factory hold each other
 
 
 class Build:
@@ -101,7 +103,7 @@ class Build:
 def attempt(pair: Pair, cast: Cast) -> str:
     """Take a training step in each phase of a method; give "ok" or why docendo refuses the pair."""
     torch.manual_seed(1)
-    images = torch.randn(2, pair.channels, pair.size, pair.size)
+    images = torch.randn(2, pair.channels, pair.size, pair.size).contiguous(memory_format=torch.channels_last)
     batch = Batch.of(images, torch.tensor([0, 1]))
 
     def step(phase: Phase) -> Mapping[str, nn.Module]:
@@ -147,6 +149,8 @@ def main() -> None:
     cast = Cast()
     with arguments.log.open("a", encoding="utf-8") as log:
         for size, channels, name in itertools.product(arguments.sizes, CHANNELS, names()):
+            if name == names()[0]:
+                cast.forget()
             for pair in dict.fromkeys(pairs([name], PARTNERS, size, channels)):
                 if pair in done:
                     continue
@@ -157,7 +161,7 @@ def main() -> None:
                     done[pair] = f"FAILED: {type(error).__name__}: {' '.join(str(error).split())}"
                 seconds = f"{time.perf_counter() - began:.2f}"
                 print(*pair, seconds, done[pair], sep="\t", file=log, flush=True)
-            cast.forget(but=PARTNERS)
+            cast.forget(*PARTNERS)
     raise SystemExit(_table(done))
 
 

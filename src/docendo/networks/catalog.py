@@ -125,12 +125,13 @@ def build(spec: NetworkSpec, pretrained: bool = False) -> StagedNetwork:
             f"{spec.architecture} has no published weights: give a weights file, or a network of timm or torchvision"
         )
     module = foreign.make(spec, pretrained=True) if pretrained else factory_of(spec.architecture)(spec)
-    note = foreign.fit_to_small_images(module, spec) if is_foreign(spec.architecture) else None
-    if isinstance(module, StagedNetwork):
-        network = module
-    else:
-        images = torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
-        network = cut(module, images, name=spec.architecture)
+    images = torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
+    try:
+        note = foreign.fit_to_small_images(module, spec) if is_foreign(spec.architecture) else None
+        network = module if isinstance(module, StagedNetwork) else cut(module, images, name=spec.architecture)
+    except DocendoError as error:
+        cure = "; choose a larger --image-size or another network" if is_foreign(spec.architecture) else ""
+        raise DocendoError(f"{spec.architecture} for images of {spec.image_size} pixels: {error}{cure}") from error
     network.spec = spec
     network.notes = (note,) if note else ()
     network.factory = functools.partial(build, spec)

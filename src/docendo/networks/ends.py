@@ -73,7 +73,7 @@ def find_ends(module: nn.Module, image: tuple[int, ...]) -> Ends:
         raise _refusal(module, f"its last layer {classifier} is called in an unusual way")
     if len(stages) < 2:
         names = [path for segment in segments for path in segment.layers]
-        where = f"between {names[0]} and {names[-1]}" if names else "in its code"
+        where = f"from {names[0]} to {names[-1]}" if len(names) > 1 else "in its code"
         raise _refusal(
             module,
             f"two stages or more are needed, found {len(stages)}: {where} there are too few places where maps "

@@ -77,8 +77,6 @@ class FitNet:
     def _pair(self, teacher: Any, student: Any) -> StagePairs:
         found = StagePairs.of(self.pairs, teacher, student)
         if self.pairs and len(found.pairs) > 1:
-            raise DocendoError(
-                f"fitnet takes its hint from one stage, but pairs is {self.pairs}: give one, such as 2:1"
-            )
+            raise DocendoError(f"fitnet has one hint, but pairs is {self.pairs}: give one pair, such as 2:1")
         middle = (len(found.pairs) - 1) // 2
         return replace(found, pairs=(found.pairs[middle],))

@@ -70,7 +70,9 @@ def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
             chosen[first] = _checked(f"{name}: {key}", value, hints[first], fields[first].metadata)
     for first, rest_values in inner.items():
         held = chosen.get(first, fields[first].default)
-        chosen[first] = make(name_of(held), {**values_of(held), **rest_values})
+        # Where the held method is to hold another one, the settings of the one that it held go with it.
+        kept = {key: value for key, value in values_of(held).items() if key.partition(".")[0] not in rest_values}
+        chosen[first] = make(name_of(held), {**kept, **rest_values})
     return cls(**chosen)
 
 

@@ -122,7 +122,7 @@ class Phase:
     Attributes:
         name: what people call it: "student", "friendly teacher".
         learners: the modules that train, by role. In `losses` a network learner is called with the batch, any other
-            module with whatever arguments it takes.
+            module with whatever arguments it takes; if that has `notes`, a tuple of lines, they are shown.
         losses: yields the loss terms of one batch: `losses(net, batch)`.
         frozen: the networks that only answer, by role. No gradient, evaluation mode, never in a checkpoint.
         stream: the random stream of order, views and dropout; by default the first learner's role, so that methods

@@ -44,6 +44,7 @@ class PhasePlan:
         reads: what is read of each frozen network.
         terms: the loss terms.
         idle: names of learner parameters that no term of non-zero weight reaches; they stay as they are in this phase.
+        notes: what the learners that are no networks want their user to read, a line each.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PhasePlan:
     reads: Mapping[str, Reads]
     terms: tuple[TermPlan, ...]
     idle: frozenset[str]
+    notes: tuple[str, ...] = ()
 
 
 def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
@@ -94,6 +96,7 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
             f'phase "{phase.name}" updates its learners in turn, but no loss term of non-zero weight says that '
             f"{untaught[0]} learns: its turn would change nothing"
         )
+    besides = [part for part in phase.learners.values() if not isinstance(part, Staged)]  # `build` shows theirs
     return PhasePlan(
         name=phase.name,
         parts={
@@ -103,6 +106,7 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
         reads=reads,
         terms=plans,
         idle=frozenset(parts) - reached,
+        notes=tuple(note for part in besides for note in getattr(part, "notes", ())),
     )
 
 

@@ -105,6 +105,8 @@ class Trainer:
             self._show_teachers(phase, phase.frozen)
         batch = converted(_first_images(self.data, self._whole), settings)
         plan = rehearse(phase, batch)
+        for note in plan.notes:
+            self.progress.say(note)
         frozen = dict(phase.frozen)
         if phase.frozen_statistics == "running":
             frozen = {role: folded(net, as_expected(net, batch.images)) for role, net in frozen.items()}

@@ -48,7 +48,7 @@ class Explanation:
         epochs: epochs of each phase.
         deployed: role of the network to deploy.
         kept: roles of all networks that are written to files.
-        notes: what the method's user should read about these settings, a line each.
+        notes: what the user should read about the method's settings and what it hangs on networks, a line each.
     """
 
     settings: RunSettings
@@ -101,7 +101,7 @@ def explain(
         tuple(epochs),
         next(iter(deployable)),
         tuple(deployable),
-        tuple(getattr(request.method, "notes", ())),
+        (*getattr(request.method, "notes", ()), *(note for plan in plans for note in plan.notes)),
     )
 
 

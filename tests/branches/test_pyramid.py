@@ -136,6 +136,16 @@ def test_a_level_is_the_formula() -> None:
     torch.testing.assert_close(heads.deepest, second.mean(dim=(2, 3)))
 
 
+def test_giant_layers_are_warned_of() -> None:
+    with torch.device("meta"):
+        small, giant = Pyramid(of_shapes(*SHAPES)), Pyramid(create("ResNet50", classes=100))
+    assert small.notes == ()
+    assert giant.notes == (
+        "warning: the pyramid's stage1 has a layer of 268 million weights; "
+        "a network with fewer channels in its last stage makes it smaller",
+    )
+
+
 def test_stages_enter_attached() -> None:
     network = create("ResNet18w16", classes=10, image_size=16)
     heads = Pyramid(network)(network(torch.randn(4, 3, 16, 16)).stages)

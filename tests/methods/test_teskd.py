@@ -17,7 +17,7 @@ from docendo.engine.networks import together
 from docendo.errors import DocendoError
 from docendo.methods import TESKD
 from docendo.networks import create, load
-from tests.conftest import same, weights
+from tests.conftest import Said, same, weights
 
 SmallRun = Callable[..., docendo.Run]
 
@@ -79,7 +79,7 @@ def test_what_nobody_learns_from_stays_as_it_is() -> None:
     assert only_second == {"level1", "stage1"}
 
 
-class Said:
+class Scripted:
     """Networks that say what they are told, in place of a phase's."""
 
     def __init__(self, **switches: Any) -> None:
@@ -104,7 +104,7 @@ class Said:
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0, 4.0])
 def test_gradients_of_the_divergence_are_the_closed_forms(temperature: float) -> None:
-    said = Said(temperature=temperature)
+    said = Scripted(temperature=temperature)
     said.terms["pyramid.stage2<student:kd"].value.backward()
     z_i = said.heads["stage2"].logits
     p, q = (z_i / temperature).softmax(1), (said.z / temperature).softmax(1)
@@ -115,7 +115,7 @@ def test_gradients_of_the_divergence_are_the_closed_forms(temperature: float) ->
 
 
 def test_a_detached_divergence_leaves_the_network_alone() -> None:
-    said = Said(detach_target=True)
+    said = Scripted(detach_target=True)
     said.terms["pyramid.stage2<student:kd"].value.backward()
     assert said.z.grad is None
     assert said.heads["stage2"].logits.grad is not None
@@ -123,7 +123,7 @@ def test_a_detached_divergence_leaves_the_network_alone() -> None:
 
 @pytest.mark.parametrize(("reduction", "divisor"), [("sum", 1), ("mean", 20)])
 def test_the_feature_loss_teaches_the_helper_alone(reduction: str, divisor: int) -> None:
-    said = Said(feature_reduction=reduction)
+    said = Scripted(feature_reduction=reduction)
     term = said.terms["pyramid.stage3<student:feature"]
     assert term.over_batch == reduction
     term.value.backward()
@@ -133,7 +133,7 @@ def test_the_feature_loss_teaches_the_helper_alone(reduction: str, divisor: int)
 
 
 def test_the_value_is_that_of_the_released_loss() -> None:
-    said = Said()
+    said = Scripted()
     ours = sum(term.weight * term.value.item() for term in said.terms.values())
 
     def ce(z: Tensor) -> float:
@@ -212,6 +212,18 @@ def test_each_helper_is_measured_after_every_epoch(small_run: SmallRun) -> None:
         measured = {name: row[name] for name in row if name.startswith("val_top1/")}
         assert list(measured) == ["val_top1/student", "val_top1/pyramid.stage1", "val_top1/pyramid.stage2"]
         assert all(0 <= top1 <= 1 for top1 in measured.values())
+
+
+def test_giant_layers_are_warned_of_before_training(small_run: SmallRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("docendo.branches.pyramid.GIANT", 50_000)
+    warning = (
+        "warning: the pyramid's stage1 has a layer of 0 million weights; "
+        "a network with fewer channels in its last stage makes it smaller"
+    )
+    assert docendo.explain("teskd", set={"data.train_images": 200}).notes == (warning,)
+    told = Said()
+    small_run("teskd", progress=told)
+    assert told.lines.count(warning) == 1
 
 
 def test_settings_come_from_the_command_line_and_are_checked() -> None:

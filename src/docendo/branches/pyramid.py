@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from docendo.branches.heads import Heads, kernels
 from docendo.networks.staged import PoolHead
 
+GIANT = 100_000_000
+"""From how many weights on a layer is worth a warning; the largest of ResNet18's pyramid has 17 million."""
+
 
 class Pyramid(nn.ModuleDict):
     """A top-down pyramid over all stages of a network, and a student on each of its levels but the topmost.
@@ -36,6 +39,17 @@ class Pyramid(nn.ModuleDict):
             self[f"level{i}"] = Level(channels, width, topmost=i == len(shapes))
         for i, kernel in enumerate(kernels(shapes), start=1):
             self[f"stage{i}"] = PoolHead(nn.Linear(width, classes), before=shrink(width, kernel))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Warnings about layers so large that few would want them: the kernels grow with the square of D."""
+        largest = {name: max(p.numel() for p in self[name].parameters()) for name in self}
+        return tuple(
+            f"warning: the pyramid's {name} has a layer of {weights / 1e6:.0f} million weights; "
+            "a network with fewer channels in its last stage makes it smaller"
+            for name, weights in largest.items()
+            if weights > GIANT
+        )
 
     def forward(self, stages: Sequence[Tensor]) -> Heads:
         """Give what the students say of a network's stage outputs; these stay attached, so the network learns too.

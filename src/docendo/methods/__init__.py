@@ -1,22 +1,34 @@
 """The methods, one file each. To add one: write its file, and add one line here."""
 
 from docendo.methods.at import AT
+from docendo.methods.ban import BAN
+from docendo.methods.byot import BYOT
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
+from docendo.methods.confidence_penalty import ConfidencePenalty
 from docendo.methods.fitnet import FitNet
 from docendo.methods.kd import KD
+from docendo.methods.label_smoothing import LabelSmoothing
 from docendo.methods.plain import Plain
 from docendo.methods.rocket_launching import RocketLaunching
 from docendo.methods.settings import Setting, make, name_of, settings_of, values_of
 from docendo.methods.sftn import SFTN
+from docendo.methods.teskd import TESKD
+from docendo.methods.tolerant_teacher import TolerantTeacher
 
 METHODS = {
     "plain": Plain,
     "kd": KD,
+    "teskd": TESKD,
     "sftn": SFTN,
+    "tolerant_teacher": TolerantTeacher,
+    "ban": BAN,
+    "label_smoothing": LabelSmoothing,
+    "confidence_penalty": ConfidencePenalty,
     "collaborative_teaching": CollaborativeTeaching,
     "rocket_launching": RocketLaunching,
     "at": AT,
     "fitnet": FitNet,
+    "byot": BYOT,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -25,14 +37,20 @@ ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
 __all__ = [
     "ALIASES",
     "AT",
+    "BAN",
+    "BYOT",
     "KD",
     "METHODS",
     "SFTN",
+    "TESKD",
     "CollaborativeTeaching",
+    "ConfidencePenalty",
     "FitNet",
+    "LabelSmoothing",
     "Plain",
     "RocketLaunching",
     "Setting",
+    "TolerantTeacher",
     "make",
     "name_of",
     "settings_of",

@@ -21,8 +21,8 @@ class BAN:
     A network learns from labels; then generation after generation of the same architecture starts afresh and learns
     from the labels and the one before.
 
-        generation 0:   L = CE(z_0, y)
-        generation m:   L = lam * CE(z_m, y) + (1 - lam) * T^2 * KL(softmax(z_{m-1} / T) || softmax(z_m / T))
+        L = CE(z_0, y)   of generation 0, and of generation m
+        L = lam * CE(z_m, y) + (1 - lam) * T^2 * KL(softmax(z_{m-1} / T) || softmax(z_m / T))
 
     Deployed: the last generation; the earlier ones are kept, for ensembles.
     """

@@ -23,8 +23,8 @@ class TolerantTeacher:
     The first generation is kept from being sure: its top score may not rise far above the next K - 1. Each further
     generation starts afresh and learns from the labels and the one before.
 
-        generation 0:   L = eta * CE(z_0, y) + (1 - eta) * TSD,   TSD = f_1 - 1/(K-1) sum_{k=2..K} f_k
-        generation m:   L = lam * CE(z_m, y) + (1 - lam) * T^2 * KL(softmax(z_{m-1} / T) || softmax(z_m / T))
+        L = eta * CE(z_0, y) + (1 - eta) * [f_1 - 1/(K-1) sum_{k=2..K} f_k]   of generation 0, and of generation m
+        L = lam * CE(z_m, y) + (1 - lam) * T^2 * KL(softmax(z_{m-1} / T) || softmax(z_m / T))
 
     f_1 >= f_2 >= ... are the sorted probabilities softmax(z_0).
     Deployed: the last generation; the earlier ones are kept, for ensembles.

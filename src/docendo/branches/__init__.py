@@ -1,8 +1,27 @@
 """What is grafted onto networks while they train, and dropped afterwards."""
 
 from docendo.branches.adapters import adapter, transform
+from docendo.branches.bridge import FeatureAdapter, new_top, with_top
+from docendo.branches.heads import Heads, head_weights
 from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
+from docendo.branches.pyramid import Pyramid
+from docendo.branches.shallow_classifiers import ShallowClassifiers
 from docendo.branches.stem import share_stem
 from docendo.branches.student_branch import StudentBranches
 
-__all__ = ["StagePairs", "StudentBranches", "adapter", "pair_from_the_end", "paired", "share_stem", "transform"]
+__all__ = [
+    "FeatureAdapter",
+    "Heads",
+    "Pyramid",
+    "ShallowClassifiers",
+    "StagePairs",
+    "StudentBranches",
+    "adapter",
+    "head_weights",
+    "new_top",
+    "pair_from_the_end",
+    "paired",
+    "share_stem",
+    "transform",
+    "with_top",
+]

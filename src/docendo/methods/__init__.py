@@ -5,6 +5,7 @@ from docendo.methods.ban import BAN
 from docendo.methods.byot import BYOT
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
 from docendo.methods.confidence_penalty import ConfidencePenalty
+from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
 from docendo.methods.kd import KD
 from docendo.methods.label_smoothing import LabelSmoothing
@@ -12,6 +13,7 @@ from docendo.methods.plain import Plain
 from docendo.methods.rocket_launching import RocketLaunching
 from docendo.methods.settings import Setting, make, name_of, settings_of, values_of
 from docendo.methods.sftn import SFTN
+from docendo.methods.sokd import SOKD
 from docendo.methods.teskd import TESKD
 from docendo.methods.tolerant_teacher import TolerantTeacher
 
@@ -20,6 +22,8 @@ METHODS = {
     "kd": KD,
     "teskd": TESKD,
     "sftn": SFTN,
+    "sokd": SOKD,
+    "dml": DML,
     "tolerant_teacher": TolerantTeacher,
     "ban": BAN,
     "label_smoothing": LabelSmoothing,
@@ -39,9 +43,11 @@ __all__ = [
     "AT",
     "BAN",
     "BYOT",
+    "DML",
     "KD",
     "METHODS",
     "SFTN",
+    "SOKD",
     "TESKD",
     "CollaborativeTeaching",
     "ConfidencePenalty",

@@ -12,7 +12,8 @@ from docendo.branches import Heads, ShallowClassifiers, head_weights
 from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train, setting
 from docendo.losses import cross_entropy, feature_distance, kd
 
-RELEASED = "ArchipLab-LinfengZhang/pytorch-self-distillation-final"
+RELEASED = "the authors' later code"
+"""ArchipLab-LinfengZhang/pytorch-self-distillation-final; the card says how it differs from the paper."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class BYOT:
     feature: float = setting(
         0.03,
         "weight of the squared distance between pooled features, summed over channels, mean over the batch",
-        source=f"{RELEASED}, there on a distance that is not squared; the paper's value is not known to us",
+        source=f"{RELEASED}, there for a distance that is not squared; the paper was not at hand",
         at_least=0,
     )
     temperature: float = setting(3.0, "T of the divergence", source=RELEASED, above=0)

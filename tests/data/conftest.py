@@ -16,9 +16,9 @@ def noise(seed, size=(12, 12), mode="RGB"):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
-def encoded(image, form="PNG"):
+def encoded(image, form="PNG", **options):
     buffer = io.BytesIO()
-    image.save(buffer, form)
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 

@@ -1,6 +1,5 @@
 """Images of every kind: each is read as what it shows, or refused or left out by its path."""
 
-import io
 import struct
 
 import numpy as np
@@ -10,16 +9,11 @@ from PIL import Image
 
 from docendo.data import DataSettings, load, prepare, read_image
 from docendo.errors import DocendoError
+from tests.data.conftest import encoded
 
 
 def load_path(path, **settings):
     return load(DataSettings(name=str(path), **settings))
-
-
-def encoded(image, form, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def ramp(width=40, height=30):

@@ -1,5 +1,3 @@
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -21,11 +19,9 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_truncated_image_is_refused_and_never_filled_up(form, make_image):
+def test_a_truncated_image_is_refused_and_never_filled_up(form, make_image, encode):
     name, options = FORMS[form]
-    buffer = io.BytesIO()
-    make_image(1, (40, 30)).save(buffer, name, **options)
-    data = buffer.getvalue()
+    data = encode(make_image(1, (40, 30)), name, **options)
     whole = np.asarray(read_image(data))
     refused = 0
     for length in [*range(1, len(data), max(1, len(data) // 60)), *range(len(data) - 12, len(data))]:
@@ -82,12 +78,10 @@ def test_16_bits_are_scaled_to_8_and_not_clipped(encode):
     assert np.asarray(convert(read_image(encode(deep)), 1)).tolist() == [[0, 0, 1, 255]]
 
 
-def test_photographs_are_turned_upright(make_image):
-    image, buffer = make_image(0, (20, 10)), io.BytesIO()
+def test_photographs_are_turned_upright(make_image, encode):
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.save(buffer, "PNG", exif=exif)
-    assert read_image(buffer.getvalue()).size == (10, 20)
+    assert read_image(encode(make_image(0, (20, 10)), exif=exif)).size == (10, 20)
 
 
 def test_prepare_scales_the_middle_square_and_cuts_out_its_centre(make_image):

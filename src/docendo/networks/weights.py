@@ -19,7 +19,8 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import docendo
 from docendo.errors import DocendoError
@@ -261,13 +262,21 @@ def _fitted(name: str, tensors: Tensors) -> NetworkSpec:
 @functools.cache
 def _usual_shapes(name: str, factory: catalog.Factory) -> Shapes:
     # By factory too, as a registered network may be replaced.
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return _shapes(factory(NetworkSpec(name, classes=1)).state_dict())
 
 
 def _shapes_of(spec: NetworkSpec) -> Shapes:
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return _shapes(catalog.factory_of(spec.architecture)(spec).state_dict())
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no first weights: on the meta device there are none, and to pretend takes longer than all the rest."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)
 
 
 def _fill_strictly(network: StagedNetwork, tensors: Tensors, path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from docendo.data.sources.parquet_file import ParquetFile, open_parquet
 from docendo.data.sources.part import Encoded, Found, Part
-from docendo.data.sources.shards import by_part, clumped, numbered_classes
+from docendo.data.sources.shards import by_part, clumped, numbered_classes, sizes
 from docendo.errors import DocendoError
 
 _WINDOW = 2**28  # bytes of row groups that streamed training keeps in memory
@@ -121,7 +121,7 @@ class ParquetPart(Part):
 
     def listing(self) -> Iterable[str]:
         """Name the files with their sizes in bytes; see `Part`."""
-        return (f"{file.path.name} {file.path.stat().st_size}" for file in self.files)
+        return sizes(file.path for file in self.files)
 
 
 def parquet(path: Path) -> Found:

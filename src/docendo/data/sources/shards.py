@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from docendo.data.images import shown
@@ -50,6 +50,11 @@ def by_part(path: Path, ending: str) -> tuple[dict[PartName, list[Path]], tuple[
         names = ", ".join(file.name for some in parts.values() for file in some)
         raise DocendoError(f"{path} holds {names}, but no train-*{ending}")
     return parts, tuple(f"{file.name} is not used: its name says neither train nor val nor test" for file in others)
+
+
+def sizes(files: Iterable[Path]) -> Iterator[str]:
+    """Name files with their sizes in bytes: what stands for their pixels, which are not read."""
+    return (f"{file.name} {file.stat().st_size}" for file in files)
 
 
 def numbered_classes(train: Part) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from docendo.data.images import shown
 from docendo.data.sources.folder import image_endings
 from docendo.data.sources.part import Encoded, Found, Part, PartName, Piece
-from docendo.data.sources.shards import by_part, lines_of, numbered_classes
+from docendo.data.sources.shards import by_part, lines_of, numbered_classes, sizes
 from docendo.errors import DocendoError
 
 _NAMES = ("classnames.txt", "classes.txt")
@@ -69,7 +69,7 @@ class TarPart(Part):
 
     def listing(self) -> Iterable[str]:
         """Name the files with their sizes in bytes; see `Part`."""
-        return (f"{shard.path.name} {shard.path.stat().st_size}" for shard in self.shards)
+        return sizes(shard.path for shard in self.shards)
 
 
 def tar(path: Path) -> Found:

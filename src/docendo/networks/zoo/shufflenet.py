@@ -7,7 +7,8 @@ size of the image, and each of the three stages begins by halving it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +114,45 @@ class HalvingBlock(nn.Module):
         return shuffle(torch.cat((short, torch.relu(self.bn5(self.conv5(long)))), dim=1), groups=2)
 
 
-class ShuffleNetV1(StagedNetwork):
+class ShuffleNet(StagedNetwork):
+    """Three stages of blocks behind a 1x1 stem: what both ShuffleNets have in common.
+
+    Args:
+        spec: classes, channels and image size.
+        widths: channels that each stage gives.
+        halving: makes the block that begins a stage, from the channels that come in and go out.
+        later: makes each block after it.
+    """
+
+    linear: nn.Linear
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        widths: tuple[int, int, int],
+        halving: Callable[[int, int], nn.Module],
+        later: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.conv1 = nn.Conv2d(spec.channels, STEM, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM)
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(halving(inputs, outputs), *(later(outputs) for _ in range(blocks - 1)))
+            for (inputs, outputs), blocks in zip(pairwise((STEM, *widths)), BLOCKS, strict=True)
+        )
+
+    def cut(self) -> tuple[Sequence[nn.Module], nn.Module]:
+        """Group the layers: stem with the first group, then a group each; what is before the pool with the head."""
+        first = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.layer1)
+        return (first, self.layer2, self.layer3), PoolHead(self.linear, before=self.before_the_pool())
+
+    def before_the_pool(self) -> nn.Module | None:
+        """Give the layers between the last stage and the pool, if there are any."""
+        return None
+
+
+class ShuffleNetV1(ShuffleNet):
     """A ShuffleNet of three stages for small images.
 
     Args:
@@ -121,22 +160,16 @@ class ShuffleNetV1(StagedNetwork):
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.conv1 = nn.Conv2d(spec.channels, STEM, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM)
-        self.layer1 = _first_group(STEM, 240, BLOCKS[0])
-        self.layer2 = _first_group(240, 480, BLOCKS[1])
-        self.layer3 = _first_group(480, 960, BLOCKS[2])
+        super().__init__(
+            spec,
+            (240, 480, 960),
+            halving=lambda inputs, outputs: GroupedBottleneck(inputs, outputs, halves=True),
+            later=lambda channels: GroupedBottleneck(channels, channels, halves=False),
+        )
         self.linear = nn.Linear(960, spec.classes)
 
-    def cut(self) -> tuple[Sequence[nn.Module], nn.Module]:
-        """Group the layers: stem with the first group, then a group each."""
-        first = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.layer1)
-        return (first, self.layer2, self.layer3), PoolHead(self.linear)
 
-
-class ShuffleNetV2(StagedNetwork):
+class ShuffleNetV2(ShuffleNet):
     """A ShuffleNetV2 of three stages for small images.
 
     Args:
@@ -144,28 +177,11 @@ class ShuffleNetV2(StagedNetwork):
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.conv1 = nn.Conv2d(spec.channels, STEM, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM)
-        self.layer1 = _second_group(STEM, 116, BLOCKS[0])
-        self.layer2 = _second_group(116, 232, BLOCKS[1])
-        self.layer3 = _second_group(232, 464, BLOCKS[2])
+        super().__init__(spec, (116, 232, 464), halving=HalvingBlock, later=SplitBlock)
         self.conv2 = nn.Conv2d(464, 1024, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(1024)
         self.linear = nn.Linear(1024, spec.classes)
 
-    def cut(self) -> tuple[Sequence[nn.Module], nn.Module]:
-        """Group the layers: stem with the first group, then a group each; the last 1x1 convolution with the head."""
-        first = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.layer1)
-        head = PoolHead(self.linear, before=nn.Sequential(self.conv2, self.bn2, nn.ReLU()))
-        return (first, self.layer2, self.layer3), head
-
-
-def _first_group(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    later = (GroupedBottleneck(outputs, outputs, halves=False) for _ in range(blocks - 1))
-    return nn.Sequential(GroupedBottleneck(inputs, outputs, halves=True), *later)
-
-
-def _second_group(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(HalvingBlock(inputs, outputs), *(SplitBlock(outputs) for _ in range(blocks - 1)))
+    def before_the_pool(self) -> nn.Module:
+        """Give the last 1x1 convolution."""
+        return nn.Sequential(self.conv2, self.bn2, nn.ReLU())

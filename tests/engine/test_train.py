@@ -14,6 +14,7 @@ from torch import nn
 import docendo
 from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train
 from docendo.engine import ScheduleSettings
+from docendo.engine.loop import Loop
 from docendo.errors import DocendoError, Interrupted
 from docendo.losses import cross_entropy, kd
 from docendo.methods import KD
@@ -92,6 +93,24 @@ def test_precisions_train_and_resume(precision: str, small_run: SmallRun) -> Non
     resumed = small_run("kd", "stopped", precision=precision, resume=True)
     assert same(weights(straight.folder, "student"), weights(resumed.folder, "student"))
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in weights(straight.folder, "student").values())
+
+
+def test_looks_are_not_put_off_by_accumulation(small_run: SmallRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    ready, look = Loop.__post_init__, Loop._look
+
+    def seldom(loop: Loop) -> None:
+        ready(loop)
+        loop.look_every = 3  # as on a GPU, where it is 50
+
+    def noting(loop: Loop, epoch: int, step: int) -> None:
+        looked.append(step + 1)
+        look(loop, epoch, step)
+
+    monkeypatch.setattr(Loop, "__post_init__", seldom)
+    monkeypatch.setattr(Loop, "_look", noting)
+    small_run("plain", epochs=1, batch_size=16, set={"accumulate": 2, "data.train_images": 176})
+    assert looked == [4, 6, 10, 11]  # every 2 batches there is a step; a look is due at 3, 6 and 9, and at the end
 
 
 def test_accumulated_batches_are_one_large_one(small_run: SmallRun) -> None:

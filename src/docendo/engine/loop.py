@@ -152,7 +152,8 @@ class Loop:
                 position.step = step + 1
                 position.epoch_seconds = time.monotonic() - began
                 self.progress.step(epoch + 1, step + 1, self._images(step), self.state.meter.means)
-                if (step + 1) % self.look_every == 0 or step + 1 == self.steps:
+                # Where a look was due within these batches: multiples of both would be far apart.
+                if (step + 1) % self.look_every < settings.accumulate or step + 1 == self.steps:
                     self._look(epoch, step)
         self._end_epoch(epoch)
 

@@ -73,6 +73,8 @@ def test_shares_answer_and_teach_as_the_whole(tmp_path: Path) -> None:
         assert same(weights(whole, role), weights(shared, role))
     expected, found = (json.loads((run / "results.json").read_text())["networks"] for run in (whole, shared))
     assert expected == found
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["val_top1/student"] == expected["student"]["val_top1"]  # by two processes, and by one
     said = [(run / "log.txt").read_text().partition("teacher (frozen): ")[2][:40] for run in (whole, shared)]
     assert said[0] == said[1] != ""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -18,7 +19,7 @@ from docendo.data import DataSet, Split
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import Learners, answer, buffers_of, freeze, set_buffers, together
-from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled
+from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled, summed
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import PhasePlan
 from docendo.engine.settings import TrainSettings
@@ -125,8 +126,8 @@ class Loop:
         self.saved_at = time.monotonic()
         # To look at a loss, or to ask the other processes, is to wait; on one CPU it is free.
         self.look_every = 1 if self.fabric.device.type == "cpu" else 50
-        synchronise = self.processes > 1 and self.settings.sync_batchnorm
-        self.batch_norm = SynchronisedBatchNorm if synchronise else contextlib.nullcontext
+        self.synchronised = self.processes > 1 and self.settings.sync_batchnorm
+        self.batch_norm = SynchronisedBatchNorm if self.synchronised else contextlib.nullcontext
         self.turns: tuple[str | None, ...] = tuple(self.phase.learners) if self.phase.alternating else (None,)
         if self.phase.alternating and self.settings.accumulate > 1:
             raise DocendoError(
@@ -277,10 +278,27 @@ class Loop:
 
         learners.eval()
         freeze(frozen)  # whatever its statistics, they must not drift with validation images
-        measured = accuracies(answers, images, len(self.data.classes))
+        # Each process looks at a part, where all have the same network; shards must be asked equally often.
+        shared = self.synchronised and not frozen and len(images) >= self.processes
+        classes = len(self.data.classes)
+        if shared:
+            mine = _Share(images, (self.fabric.global_rank, self.processes))
+            measured = accuracies(answers, mine, classes, total=partial(summed, self.fabric))
+        else:
+            measured = accuracies(answers, images, classes)
         freeze(frozen, self.phase.frozen_statistics)
         learners.train()
         return {name: accuracy.top1 for name, accuracy in measured.items()}
+
+
+class _Share(NamedTuple):
+    """The part of a split that one process looks at."""
+
+    images: Split
+    share: tuple[int, int]
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        return self.images.batches(batch_size, share=self.share)
 
 
 def converted(batch: Batch, settings: TrainSettings) -> Batch:

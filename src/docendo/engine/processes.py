@@ -288,13 +288,18 @@ def agree(fabric: Fabric, *flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in raised.tolist())
 
 
-def average(fabric: Fabric, values: Tensor) -> Tensor:
-    """Give the mean of a tensor over processes."""
+def summed(fabric: Fabric, values: Tensor) -> Tensor:
+    """Give the sum of a tensor over processes."""
     if fabric.world_size == 1:
         return values
     values = values.clone()
     dist.all_reduce(values)
-    return values / fabric.world_size
+    return values
+
+
+def average(fabric: Fabric, values: Tensor) -> Tensor:
+    """Give the mean of a tensor over processes."""
+    return summed(fabric, values) / fabric.world_size
 
 
 def first_checks(fabric: Fabric, check: Callable[[], None]) -> None:

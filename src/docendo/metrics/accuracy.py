@@ -55,13 +55,20 @@ def evaluate(network: nn.Module, images: Images, classes: int) -> Accuracy:
 
 
 @torch.no_grad()
-def accuracies(answers: Callable[[Batch], Mapping[str, Tensor]], images: Images, classes: int) -> dict[str, Accuracy]:
+def accuracies(
+    answers: Callable[[Batch], Mapping[str, Tensor]],
+    images: Images,
+    classes: int,
+    *,
+    total: Callable[[Tensor], Tensor] = lambda counts: counts,
+) -> dict[str, Accuracy]:
     """Measure several answers at once on all images of a split.
 
     Args:
         answers: a batch to logits (B, K) by name, always the same names.
-        images: the split.
+        images: the split, or one process's part of it, one image or more.
         classes: number of classes K.
+        total: gives the sum of counts over the processes that share the split.
     """
     right: dict[str, Tensor] = {}
     seen = 0
@@ -70,8 +77,10 @@ def accuracies(answers: Callable[[Batch], Mapping[str, Tensor]], images: Images,
             hits = logits.topk(min(5, classes), dim=1).indices == batch.labels[:, None]
             right[name] = right.get(name, 0) + torch.stack([hits[:, 0].sum(), hits.sum()])
         seen += len(batch.labels)
-    counted = {name: hits.tolist() for name, hits in right.items()}
-    return {name: Accuracy(top1 / seen, top5 / seen, seen) for name, (top1, top5) in counted.items()}
+    counted = {
+        name: total(torch.stack([*hits, torch.full_like(hits[0], seen)])).tolist() for name, hits in right.items()
+    }
+    return {name: Accuracy(top1 / count, top5 / count, count) for name, (top1, top5, count) in counted.items()}
 
 
 def near_chance(accuracy: Accuracy, classes: int) -> bool:

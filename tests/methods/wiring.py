@@ -24,7 +24,6 @@ so a wrong direction or a missing detach is seen even where the same parts are r
 from __future__ import annotations
 
 import ast
-import copy
 import fnmatch
 import math
 import sys
@@ -279,13 +278,16 @@ class Told:
         return role if name == role else f"{role}={name}"
 
 
-def differences(stated: Stated, method: Any) -> list[str]:
-    """Rehearse a method and say in what it differs from what is stated; errors of the rehearsal are raised."""
-    found: list[str] = []
+class Differs(Exception):
+    """What a method does is not what is stated."""
+
+
+def check(stated: Stated, method: Any) -> None:
+    """Rehearse a method and refuse the first thing that differs from what is stated."""
 
     def compare(what: str, expected: Any, actual: Any) -> None:
         if expected != actual:
-            found.append(f"{what}: stated {expected}, found {actual}")
+            raise Differs(f"{what}: stated {expected}, found {actual}")
 
     with torch.random.fork_rng(), _double():
         torch.manual_seed(0)
@@ -305,7 +307,6 @@ def differences(stated: Stated, method: Any) -> list[str]:
         deployed = method.run(train, build)
         compare("phases", [phase.name for phase in stated.phases], seen)
         compare("deploys", stated.deploys, [build.called(role, network) for role, network in deployed.items()])
-    return found
 
 
 def _compare_phase(
@@ -325,9 +326,9 @@ def _compare_phase(
     compare(f"{where}, terms", list(stated.terms), [term.name for term in plan.terms])
     parts = [part for of in plan.parts.values() for part in of]
 
-    learners = Learners(copy.deepcopy(dict(phase.learners)), phase.losses).requires_grad_(True).train()
+    learners = Learners(phase.learners, phase.losses).requires_grad_(True).train()
     with torch.no_grad():
-        answers = {role: copy.deepcopy(network).eval()(batch.images) for role, network in phase.frozen.items()}
+        answers = {role: network.eval()(batch.images) for role, network in phase.frozen.items()}
     parameters = list(learners.parameters())
     terms = {term.name: term for term in learners(batch, answers)}
     names: dict[str, Any] = formulas(batch.images, batch.labels)

@@ -113,7 +113,7 @@ def _settings(cls: Any, prefix: str) -> Iterator[Setting]:
             yield Setting(prefix + f.name, name_of(f.default), "a transfer method", meaning, source)
             yield from _settings(type(f.default), f"{prefix}{f.name}.")
         else:
-            default = str(f.default).lower() if isinstance(f.default, bool) else str(f.default)
+            default = str(f.default).lower() if isinstance(f.default, bool) else str(f.default) or "empty"
             yield Setting(prefix + f.name, default, _range(hints[f.name], f.metadata), meaning, source)
 
 
@@ -123,7 +123,7 @@ def _range(hint: Any, bounds: Mapping[str, Any]) -> str:
     if hint is bool:
         return "true or false"
     words = {"at_least": "at least {}", "above": "above {}", "at_most": "at most {}"}
-    kind = {float: "a number", int: "a whole number"}.get(hint, getattr(hint, "__name__", str(hint)))
+    kind = {float: "a number", int: "a whole number", str: "text"}.get(hint, getattr(hint, "__name__", str(hint)))
     limits = " and ".join(text.format(bounds[k]) for k, text in words.items() if k in bounds)
     return f"{kind} {limits}".rstrip()
 

@@ -37,7 +37,7 @@ def test_it_is_a_strict_teacher_in_generations(small_run: SmallRun) -> None:
 
 
 def test_the_ensembles_are_in_the_results_and_can_be_measured_again(small_run: SmallRun) -> None:
-    run = small_run(BAN(generations=2), epochs=3)
+    run = small_run(BAN(generations=2))
     roles = ["generation0", "generation1", "student"]
     for name, members in {"generations 0 to 2": roles, "generations 1 to 2": roles[1:]}.items():
         found = run.results["ensembles"][name]

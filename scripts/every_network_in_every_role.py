@@ -142,7 +142,7 @@ def main() -> None:
     """Try everything, keep a log, print a table."""
     parser = argparse.ArgumentParser(description="every network of the catalog in every role of kd and sftn")
     parser.add_argument("--log", type=Path, required=True, help="a line for each attempt; what it holds is kept")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="none: only print what the log holds")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     done = _read(arguments.log)

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 import docendo
 from docendo.core import Batch, Phase
 from docendo.engine.networks import answer, freeze
-from docendo.engine.processes import everyones, launch, make_fabric
+from docendo.engine.processes import everyones, first_checks, launch, make_fabric
 from docendo.engine.progress import Silent
 from docendo.engine.settings import TrainSettings
 from docendo.engine.sharding import Sharded, sharded
@@ -39,6 +39,10 @@ def request(teacher: Path, shard: bool) -> Request:
     return Request("kd", flags)
 
 
+def refuse() -> None:
+    raise DocendoError("not so")
+
+
 def work(fabric: Fabric, folder: Path) -> list[Any]:
     """Compare answers and sizes in each process, then train with whole and with shared teachers."""
     torch.set_num_threads(1)
@@ -57,6 +61,8 @@ def work(fabric: Fabric, folder: Path) -> list[Any]:
     teacher = folder / "resnet14.safetensors"
     for shard in (False, True):
         _run(fabric, request(teacher, shard), folder / f"shard-{shard}", False, Silent())
+    with pytest.raises(DocendoError, match="not so"):  # in every process
+        first_checks(fabric, refuse)
     return everyones(fabric, found)
 
 

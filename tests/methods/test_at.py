@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 import docendo
+from docendo.errors import DocendoError
 from docendo.methods import AT, SFTN
 from tests.conftest import same, weights
 from tests.tiny import cast
@@ -35,6 +36,15 @@ def test_gradient_matrix(pairs: str, stages: dict[str, int]) -> None:
 def test_without_attention_the_student_is_plain(small_run: SmallRun) -> None:
     off, plain = small_run(AT(attention=0), "off", **TINY), small_run("plain", "plain", student="tiny")
     assert same(weights(off.folder, "student"), weights(plain.folder, "student"))
+
+
+def test_its_settings_are_the_users_where_it_is_held(small_run: SmallRun) -> None:
+    sets = {"then": "at", "then.attention": "10", "then.pairs": "3:2"}
+    run = small_run("sftn", epochs=1, set=sets, **TINY)
+    assert "--set then=at --set then.ce=1.0 --set then.attention=10.0 --set then.pairs=3:2" in run.results["command"]
+    assert "pairs= " not in run.results["command"]
+    with pytest.raises(DocendoError, match=r'at has no setting "then.attn"; did you mean "then.attention"\?'):
+        small_run("sftn", "wrong", set={**sets, "then.attn": "1"})
 
 
 def test_it_is_a_second_phase_for_others() -> None:

@@ -31,13 +31,14 @@ class Setting(NamedTuple):
     source: str
 
 
-def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
+def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "") -> Any:
     """Make a method from its name and settings.
 
     Args:
         name: as in `METHODS` or `ALIASES`, case and dashes aside.
         values: settings by key; `then` names a transfer method, `then.temperature` one of its settings. Strings are
             read as the setting's type.
+        held_as: what stands before its settings' keys where another method holds it: "then.".
 
     Raises:
         DocendoError: an unknown name or setting, with the nearest; a value out of range, with the range.
@@ -61,7 +62,8 @@ def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
     for key, value in (values or {}).items():
         first, _, rest = key.partition(".")
         if first not in fields or (rest and hints[first] is not Transfer):
-            raise DocendoError(f'{name} has no setting "{key}"; {nearest(key, [s.key for s in settings_of(cls)])}')
+            near = nearest(held_as + key, [held_as + s.key for s in settings_of(cls)])
+            raise DocendoError(f'{name} has no setting "{held_as}{key}"; {near}')
         if rest:
             inner.setdefault(first, {})[rest] = value
         elif hints[first] is Transfer:
@@ -72,7 +74,7 @@ def make(name: str, values: Mapping[str, Any] | None = None) -> Any:
         held = chosen.get(first, fields[first].default)
         # Where the held method is to hold another one, the settings of the one that it held go with it.
         kept = {key: value for key, value in values_of(held).items() if key.partition(".")[0] not in rest_values}
-        chosen[first] = make(name_of(held), {**kept, **rest_values})
+        chosen[first] = make(name_of(held), {**kept, **rest_values}, held_as=f"{held_as}{first}.")
     return cls(**chosen)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
-from docendo.methods import settings_of
+from docendo.methods import values_of
 from docendo.recipes.settings import RUN_KEYS, RunSettings
 
 _FLAGS = {
@@ -42,11 +42,10 @@ def command_of(settings: RunSettings, method: Any, out: Path) -> str:
     words = ["docendo", "train", settings.method]
     for role, network in settings.networks.items():
         words += [f"--{role}", network]
-    defaults = {s.key: s.default for s in settings_of(type(method))}
+    defaults = values_of(type(method)())
     for key, value in settings.settings.items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        if text != defaults[key]:
-            words += ["--set", f"{key}={text}"]
+        if key not in defaults or value != defaults[key]:  # a held method other than the default has other settings
+            words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
     values, plain = settings.model_dump(mode="json"), RunSettings(method=settings.method).model_dump(mode="json")
     for key in RUN_KEYS:
         value = _at(values, key)

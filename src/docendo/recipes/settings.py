@@ -62,7 +62,7 @@ class Request:
         template = make(name) if isinstance(method, str) else method
         method_keys = {setting.key for setting in settings_of(type(template))}
         for key, value in (sets or {}).items():
-            if key in method_keys:
+            if key.partition(".")[0] in method_keys:  # what follows the dot is a matter of the method that it holds
                 own[key] = value
             elif key in RUN_KEYS:
                 _put(values, key, _parsed(value))

@@ -88,6 +88,13 @@ def test_it_holds_other_transfers_and_is_held() -> None:
     assert made == SFTN(then=FitNet(hint_fraction=0.1, then=AT(attention=7)))
 
 
+def test_hints_may_follow_each_other(small_run: SmallRun) -> None:
+    method = FitNet(pairs="1:1", then=FitNet(pairs="2:2"))
+    run = small_run(method, epochs=1, set={"precision": "64-true", "data.train_images": 64}, **TINY)
+    results = {path.name for path in (run.folder / "checkpoints").glob("*.done.pt")}
+    assert {"02-hint.done.pt", "03-hint.done.pt"} < results
+
+
 def test_what_cannot_be_a_hint_is_refused() -> None:
     with pytest.raises(DocendoError, match="fitnet has one hint, but pairs is 1:1,2:2: give one pair, such as 2:1"):
         docendo.explain(FitNet(pairs="1:1,2:2"), set={"data.train_images": 64})

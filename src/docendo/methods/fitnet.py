@@ -37,7 +37,9 @@ class FitNet:
         at_most=1,
     )
     sides: Literal["convolution", "pooling"] = setting(
-        "convolution", "how the regressor reaches another height and width", source="the paper"
+        "convolution",
+        "how the regressor reaches another height and width",
+        source="the paper: by its kernel; RepDistiller: by its stride, as here",
     )
     pairs: str = setting(
         "",
@@ -65,6 +67,7 @@ class FitNet:
         }
         losses = partial(self.losses, pairs)
         train(Phase("hint", learners, losses, {"teacher": teacher}, stream="hint", fraction=self.hint_fraction))
+        student.to(next(learners["student"].parameters()))  # its later stages were nowhere in that phase
         return self.then.distil(train, teacher, student)
 
     def losses(self, pairs: StagePairs, net: Networks, batch: Batch) -> Iterator[LossTerm]:

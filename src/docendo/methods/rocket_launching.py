@@ -15,8 +15,9 @@ from docendo.losses import cross_entropy, logit_mse
 
 @dataclass(frozen=True)
 class RocketLaunching:
-    """Rocket launching (Zhou, Fan, Cui, Bian, Zhu, Gai, AAAI 2018, arXiv 1708.04106): a bigger network, the booster,
-    learns beside the student, which copies its logits at every step.
+    """Rocket launching (Zhou, Fan, Cui, Bian, Zhu, Gai, AAAI 2018, arXiv 1708.04106): a booster beside the student.
+
+    The booster is a bigger network that learns from the labels; the student copies its logits at every step.
 
         L = CE(z_B, y) + CE(z_S, y) + hint * mean_b sum_classes (z_S - stop(z_B))^2
 

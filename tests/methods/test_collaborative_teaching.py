@@ -66,6 +66,7 @@ def test_pairs_are_the_users() -> None:
 
 def test_ctkd_is_an_alias() -> None:
     assert make("ctkd", {"path": 1}) == CollaborativeTeaching(path=1)
+    assert docendo.explain("CTKD", set={"data.train_images": 64}).settings.method == "collaborative_teaching"
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,11 @@ class Request:
         config: str | Path | None = None,
     ) -> None:
         values = _read(Path(config)) if config is not None else {}
-        name = method if isinstance(method, str) else name_of(method)
+        template = make(method) if isinstance(method, str) else method
+        name = name_of(template)
         own = {**values.pop("settings", {})}
         if values.pop("method", name) != name:
             raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
-        template = make(name) if isinstance(method, str) else method
         method_keys = {setting.key for setting in settings_of(type(template))}
         for key, value in (sets or {}).items():
             if key.partition(".")[0] in method_keys:  # what follows the dot is a matter of the method that it holds

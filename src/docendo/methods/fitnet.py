@@ -67,7 +67,6 @@ class FitNet:
         }
         losses = partial(self.losses, pairs)
         train(Phase("hint", learners, losses, {"teacher": teacher}, stream="hint", fraction=self.hint_fraction))
-        student.to(next(learners["student"].parameters()))  # its later stages were nowhere in that phase
         return self.then.distil(train, teacher, student)
 
     def losses(self, pairs: StagePairs, net: Networks, batch: Batch) -> Iterator[LossTerm]:

@@ -97,9 +97,14 @@ class StagedNetwork(nn.Module):
     @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """The (C, H, W) of each stage's output for images of the size in `spec`."""
-        with evaluating(self), torch.no_grad():
-            stages = self(self.example_images()).stages
-        return tuple((s.shape[1], s.shape[2], s.shape[3]) for s in self.maps(stages))
+        made_of = (*self._parts(), self.spec)
+        if self.__dict__.get("_shapes", (None,))[0] != made_of:
+            with evaluating(self), torch.no_grad():
+                stages = self(self.example_images()).stages
+            shapes = tuple((s.shape[1], s.shape[2], s.shape[3]) for s in self.maps(stages))
+            self.__dict__["_shapes"] = (made_of, shapes)
+        known: tuple[tuple[int, int, int], ...] = self.__dict__["_shapes"][1]
+        return known
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -168,7 +173,7 @@ class StagedNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the grouping out of pickles and copies; each copy groups its own layers."""
-        return {key: value for key, value in self.__dict__.items() if key != "_cut"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_cut", "_shapes")}
 
     def __deepcopy__(self, memo: dict[int, object]) -> StagedNetwork:
         """Copy the layers; the copy groups its own and shares only the factory."""

@@ -11,19 +11,19 @@ from docendo.networks import NetworkSpec, StagedNetwork, register
 from docendo.networks.staged import PoolHead
 
 
-def layer(entering: int, leaving: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv2d(entering, leaving, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(leaving), nn.ReLU())
+def layer(entering: int, leaving: int, stride: int, *, normalised: bool = True) -> nn.Sequential:
+    convolution = nn.Conv2d(entering, leaving, 3, stride, padding=1, bias=not normalised)
+    return nn.Sequential(convolution, *([nn.BatchNorm2d(leaving)] if normalised else []), nn.ReLU())
 
 
 class Native(StagedNetwork):
-    """Three stages of one layer each."""
+    """Three stages of one layer each, the first of them normalised, or all."""
 
-    def __init__(self, spec: NetworkSpec, widths: tuple[int, int, int]) -> None:
+    def __init__(self, spec: NetworkSpec, widths: tuple[int, int, int], *, normalised: bool = True) -> None:
         super().__init__()
         self.first = layer(spec.channels, widths[0], 1)
-        self.second = layer(widths[0], widths[1], 2)
-        self.third = layer(widths[1], widths[2], 2)
+        self.second = layer(widths[0], widths[1], 2, normalised=normalised)
+        self.third = layer(widths[1], widths[2], 2, normalised=normalised)
         self.classifier = nn.Linear(widths[2], spec.classes)
 
     def cut(self) -> tuple[list[nn.Module], nn.Module]:
@@ -60,14 +60,17 @@ def tokens(spec: NetworkSpec) -> nn.Module:
 
 
 register("tiny", lambda spec: Native(spec, (8, 12, 16)))
-register("tiny_wide", lambda spec: Native(spec, (12, 16, 24)))
+register("tiny_wide", lambda spec: Native(spec, (8, 16, 24)))
+register("tiny_light", lambda spec: Native(spec, (8, 12, 16), normalised=False))
+register("tiny_light_wide", lambda spec: Native(spec, (8, 16, 24), normalised=False))
 register("tiny_own", lambda spec: Own(spec, (8, 12, 16)))
-register("tiny_own_wide", lambda spec: Own(spec, (12, 16, 24)))
+register("tiny_own_wide", lambda spec: Own(spec, (8, 16, 24)))
 register("tiny_tokens", tokens)
 
 OTHERS = ("teacher", "expert", "scratch", "peer")
 NETWORKS = {
     "native": {"student": "tiny", **dict.fromkeys(OTHERS, "tiny_wide")},
+    "light": {"student": "tiny_light", **dict.fromkeys(OTHERS, "tiny_light_wide")},
     "cut": {"student": "tiny_own", **dict.fromkeys(OTHERS, "tiny_own_wide")},
     "native with cut": {"student": "tiny", **dict.fromkeys(OTHERS, "tiny_own_wide")},
     "tokens": {"student": "tiny_tokens", **dict.fromkeys(OTHERS, "tiny_own_wide")},

@@ -3,6 +3,8 @@
 Importing this module makes them known by name, also in processes that tests spawn.
 """
 
+from itertools import pairwise
+
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -17,17 +19,17 @@ def layer(entering: int, leaving: int, stride: int, *, normalised: bool = True) 
 
 
 class Native(StagedNetwork):
-    """Three stages of one layer each, the first of them normalised, or all."""
+    """A stage of one layer for each width; all are normalised, or only the first."""
 
-    def __init__(self, spec: NetworkSpec, widths: tuple[int, int, int], *, normalised: bool = True) -> None:
+    def __init__(self, spec: NetworkSpec, *widths: int, normalised: bool = True) -> None:
         super().__init__()
-        self.first = layer(spec.channels, widths[0], 1)
-        self.second = layer(widths[0], widths[1], 2, normalised=normalised)
-        self.third = layer(widths[1], widths[2], 2, normalised=normalised)
-        self.classifier = nn.Linear(widths[2], spec.classes)
+        self.layers = nn.ModuleList()
+        for i, (entering, leaving) in enumerate(pairwise((spec.channels, *widths))):
+            self.layers.append(layer(entering, leaving, 2 if i else 1, normalised=normalised or not i))
+        self.classifier = nn.Linear(widths[-1], spec.classes)
 
     def cut(self) -> tuple[list[nn.Module], nn.Module]:
-        return [self.first, self.second, self.third], PoolHead(self.classifier)
+        return list(self.layers), PoolHead(self.classifier)
 
 
 class Own(nn.Module):
@@ -59,10 +61,10 @@ def tokens(spec: NetworkSpec) -> nn.Module:
     )
 
 
-register("tiny", lambda spec: Native(spec, (8, 12, 16)))
-register("tiny_wide", lambda spec: Native(spec, (8, 16, 24)))
-register("tiny_light", lambda spec: Native(spec, (8, 12, 16), normalised=False))
-register("tiny_light_wide", lambda spec: Native(spec, (8, 16, 24), normalised=False))
+register("tiny", lambda spec: Native(spec, 8, 12, 16))
+register("tiny_wide", lambda spec: Native(spec, 8, 16, 24))
+register("tiny_light", lambda spec: Native(spec, 8, 12, normalised=False))
+register("tiny_light_wide", lambda spec: Native(spec, 8, 16, normalised=False))
 register("tiny_own", lambda spec: Own(spec, (8, 12, 16)))
 register("tiny_own_wide", lambda spec: Own(spec, (8, 16, 24)))
 register("tiny_tokens", tokens)

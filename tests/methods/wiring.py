@@ -55,9 +55,10 @@ class Turned(Native):
     """A network whose second stage has its channels last, so that who forgets the layout of a stage is caught."""
 
     def __init__(self, spec: NetworkSpec, widths: tuple[int, int, int]) -> None:
-        super().__init__(spec, widths)
-        self.second.append(Permuted(0, 2, 3, 1))
-        self.third.insert(0, Permuted(0, 3, 1, 2))
+        super().__init__(spec, *widths)
+        _, second, third = self.layers
+        second.append(Permuted(0, 2, 3, 1))
+        third.insert(0, Permuted(0, 3, 1, 2))
 
     @property
     def layouts(self) -> tuple[Layout, ...]:

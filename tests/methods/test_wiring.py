@@ -8,7 +8,7 @@ import pytest
 
 from docendo.core import Transfer
 from docendo.methods import METHODS, make
-from tests.methods.wiring import STATED, Fault, Stated, Statement, check, faults_of, read
+from tests.methods.wiring import STATED, Fault, Stated, Statement, check, faults_of, read, source_of
 
 
 def statement_of(method: str) -> Statement:
@@ -48,6 +48,9 @@ def test_planted_faults_are_caught(method: str, record_property: Any) -> None:
     for case in statement.cases:
         check(case, make(method, case.settings))  # else every fault would seem to be caught
     faults = faults_of(method)
+    for module in {fault.module for fault in faults}:
+        nothing = Fault(module, "", "nothing wrong", source_of(module))
+        assert not caught(nothing, statement.cases[:1], method), f"{module} does not do, read again, what it does"
     missed, never_run = [], set()
     for fault in faults:
         place = (fault.module, fault.function)

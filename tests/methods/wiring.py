@@ -403,7 +403,8 @@ class Fault:
     def is_void(self) -> bool:
         """Whether nothing came of it, and nothing can.
 
-        The method never gets to the function, or a graph was cut where there never is one: on what frozen networks say.
+        The method never gets to the function, or a graph was cut where there is none: on labels, or what frozen
+        networks say.
         """
         return not self.was_run or ("detach" in self.text and not self.touched_a_graph)
 
@@ -500,10 +501,15 @@ def faults_of(method: str) -> list[Fault]:
     return faults
 
 
-def _tree(module: str) -> ast.Module:
+def source_of(module: str) -> str:
+    """Give the source of a module."""
     path = sys.modules[module].__file__
     assert path is not None
-    return ast.parse(Path(path).read_text())
+    return Path(path).read_text()
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(source_of(module))
 
 
 def _roles_in(tree: ast.AST) -> set[str]:

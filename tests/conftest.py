@@ -11,6 +11,7 @@ import torch
 
 import docendo
 from docendo.engine.progress import Losses, Silent
+from docendo.networks import catalog
 
 # One thread: the tests are tiny, and machines that run them are often busy.
 torch.set_num_threads(1)
@@ -53,6 +54,14 @@ def small_run(tmp_path: Path) -> Callable[..., docendo.Run]:
         )
 
     return run
+
+
+@pytest.fixture
+def only_our_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the networks that other tests have made known by name (tests/tiny.py)."""
+    for name in catalog._REGISTERED:
+        monkeypatch.delitem(catalog._TABLE, name)
+    monkeypatch.setattr(catalog, "_REGISTERED", set())
 
 
 def weights(folder: Path, role: str) -> dict[str, torch.Tensor]:

@@ -26,6 +26,7 @@ def test_lists_name_everything_with_a_word_about_it(kind: str, expected: tuple[s
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [row["name"] for row in found]
 
 
+@pytest.mark.usefixtures("only_our_networks")
 def test_networks_have_sizes() -> None:
     said = call("list", "networks")
     rows = {line.split()[0]: line.split() for line in said.out.splitlines() if line.strip()}

@@ -26,4 +26,4 @@ def test_freed_blocks_are_not_mapped_anew() -> None:
         run = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
         return int(run.stdout)
 
-    assert faults("kept") < 0.1 * faults("given back")
+    assert faults("kept") < 0.5 * faults("given back")

@@ -98,6 +98,7 @@ def tiny() -> Iterator[str]:
     catalog._REGISTERED.discard("tiny")
 
 
+@pytest.mark.usefixtures("only_our_networks")
 def test_users_add_their_own(tiny: str) -> None:
     network = create(tiny, classes=3, channels=1, image_size=9)
     assert names()[-1] == "tiny"

@@ -195,6 +195,7 @@ def test_no_state_dict(tmp_path: Path) -> None:
     _refused(lambda: load(path), message + "list")
 
 
+@pytest.mark.usefixtures("only_our_networks")
 def test_unknown_architecture_of_a_plain_file(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     state = create("resnet20", classes=10).state_dict()

@@ -4,9 +4,9 @@
 
 Both train the same student from the same live teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD.
 The textbook loop: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW float32, teacher in eval mode
-under no_grad. Of both the start is left out (two batches; an epoch). Each measurement has a process of its own, rounds
-alternate, and the median of the ratios round by round is reported, so that a machine whose speed drifts treats both
-alike.
+under no_grad. Of both the start is left out (two batches; an epoch). docendo runs in processes of its own, so
+that what it sets does not serve the textbook loop. Rounds alternate, and the median of the ratios round by round is
+reported, so that a machine whose speed drifts treats both alike.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def ours(root: Path, student_name: str, number: int) -> float:
 
 
 def alone(function: Callable[..., float], *arguments: Any) -> float:
-    """Call a function in a new process, so that neither side runs in what the other has set or left behind."""
+    """Call a function in a new process, so that what it sets stays there."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -136,7 +136,7 @@ def main() -> None:
         write_parquet(root / "data", "test", pixels[:CLASSES], labels[:CLASSES])
         save(teacher, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
         for i in range(arguments.rounds):
-            rates["textbook"].append(alone(textbook, pixels, labels, root / "teacher.safetensors", arguments.student))
+            rates["textbook"].append(textbook(pixels, labels, root / "teacher.safetensors", arguments.student))
             rates["docendo"].append(alone(ours, root, arguments.student, i))
             if not arguments.json:
                 print(

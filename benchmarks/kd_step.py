@@ -14,20 +14,17 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
+from alone import alone
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -97,12 +94,6 @@ def ours(root: Path, student_name: str, number: int) -> float:
     )
     last = (run.folder / "metrics.jsonl").read_text().splitlines()[-1]
     return float(json.loads(last)["images_per_second"])
-
-
-def alone(function: Callable[..., float], *arguments: Any) -> float:
-    """Call a function in a new process, so that what it sets stays there."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def write_parquet(folder: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -> None:

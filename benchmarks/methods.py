@@ -9,14 +9,12 @@ that take a trained teacher (or expert) get a file, made before the clock starts
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import statistics
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
+from alone import alone
 
 import docendo
 from docendo.engine.progress import Silent
@@ -35,12 +33,6 @@ def measure(method: str, data: str, images: int, size: int, networks: dict[str, 
     return run.results["seconds"], run.results["peak_memory_bytes"]
 
 
-def alone(*arguments: Any) -> tuple[float, int]:
-    """Measure in a new process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="time and peak memory of each method beside plain training")
@@ -51,11 +43,11 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    size = arguments.image_size
+    images = arguments.data, arguments.images, arguments.image_size
     seconds: dict[str, list[float]] = {name: [] for name in METHODS}
     memory: dict[str, list[int]] = {name: [] for name in METHODS}
     with tempfile.TemporaryDirectory() as folder:
-        alone("plain", arguments.data, arguments.images, size, {"student": arguments.teacher}, f"{folder}/teacher")
+        alone(measure, "plain", *images, {"student": arguments.teacher}, f"{folder}/teacher")
         weights = f"{folder}/teacher/student.safetensors"
         of_role = {"student": arguments.student, "teacher": weights, "expert": weights}
         for i in range(arguments.rounds):
@@ -63,12 +55,12 @@ def main() -> None:
                 networks = {role: of_role.get(role, arguments.teacher) for role in make(name).roles}
                 if name == "sftn":
                     networks["teacher"] = arguments.teacher  # which it has to train itself
-                took, peak = alone(name, arguments.data, arguments.images, size, networks, f"{folder}/{name}{i}")
+                took, peak = alone(measure, name, *images, networks, f"{folder}/{name}{i}")
                 seconds[name].append(took)
                 memory[name].append(peak)
     print(
-        f"{Path(arguments.teacher).name} to {arguments.student}, {arguments.images} images of {size} pixels, "
-        f"{EPOCHS} epochs a phase, median of {arguments.rounds} rounds"
+        f"{Path(arguments.teacher).name} to {arguments.student}, {arguments.images} images of "
+        f"{arguments.image_size} pixels, {EPOCHS} epochs a phase, median of {arguments.rounds} rounds"
     )
     print("method                    time of plain's  peak memory, MB")
     base = statistics.median(seconds["plain"])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from docendo.branches.heads import Heads, kernels
-from docendo.networks.staged import PoolHead
+from docendo.networks.staged import PoolHead, as_maps
 
 GIANT = 100_000_000
 """From how many weights on a layer is worth a warning; the largest of ResNet18's pyramid has 17 million."""
@@ -57,7 +57,7 @@ class Pyramid(nn.ModuleDict):
         Args:
             stages: the raw outputs of all stages.
         """
-        maps = [layout.maps(stage) for layout, stage in zip(self.layouts, stages, strict=True)]
+        maps = as_maps(self.layouts, stages)
         levels: dict[int, Tensor] = {}
         for i in range(len(maps), 0, -1):
             levels[i] = self[f"level{i}"](maps[i - 1], levels.get(i + 1))

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from docendo.branches.heads import Heads, kernels
-from docendo.networks.staged import PoolHead
+from docendo.networks.staged import PoolHead, as_maps
 from docendo.networks.zoo.resnet import initialise
 
 
@@ -39,7 +39,7 @@ class ShallowClassifiers(nn.ModuleDict):
         Args:
             stages: the raw outputs of all stages.
         """
-        maps = [layout.maps(stage) for layout, stage in zip(self.layouts, stages, strict=True)]
+        maps = as_maps(self.layouts, stages)
         outputs = {name: head(of) for (name, head), of in zip(self.items(), maps[:-1], strict=True)}
         return Heads(outputs, maps[-1].mean(dim=(2, 3)))
 

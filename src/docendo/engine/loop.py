@@ -192,10 +192,10 @@ class Loop:
 
     def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
         """Sum the weighted terms of the learner whose turn it is, or all."""
-        weights = {term.name: term.weight if turn in (None, term.role) else 0.0 for term in terms}
+        weighted = [(term.weight if turn in (None, term.role) else 0.0, term.value) for term in terms]
         # DDP waits for a gradient of every parameter: in turns, the others' terms count nothing, but count.
-        wanted = [term for term in terms if weights[term.name] or (turn and self.processes > 1)]
-        return cast(Tensor, sum(weights[term.name] * term.value for term in wanted))
+        keep_all = turn is not None and self.processes > 1
+        return cast(Tensor, sum(weight * value for weight, value in weighted if weight or keep_all))
 
     def _keep_gradients_of(self, turn: str | None) -> None:
         """Drop the gradients of the learners whose turn it is not, so that the optimiser passes them over."""

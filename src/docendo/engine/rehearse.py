@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
+from docendo.data import Split
 from docendo.engine.networks import Learners, Reads, adaptation_of, as_expected, together
 from docendo.errors import WiringError
 
@@ -54,6 +55,11 @@ class PhasePlan:
     terms: tuple[TermPlan, ...]
     idle: frozenset[str]
     notes: tuple[str, ...] = ()
+
+
+def a_few(images: Split) -> Batch:
+    """Give the first images of a split, as many as a rehearsal needs, not augmented."""
+    return next(images.batches(min(4, len(images))))
 
 
 def rehearse(phase: Phase, batch: Batch) -> PhasePlan:

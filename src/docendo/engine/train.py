@@ -29,7 +29,7 @@ from docendo.engine.networks import (
 )
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
-from docendo.engine.rehearse import rehearse
+from docendo.engine.rehearse import a_few, rehearse
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.engine.sharding import sharded
 from docendo.engine.stop import StopRequest
@@ -185,7 +185,7 @@ def _drifting(phase: Phase) -> Mapping[str, nn.Module]:
 
 
 def _first_images(data: DataSet, device: torch.device) -> Batch:
-    batch = next(data.train.batches(min(4, len(data.train))))
+    batch = a_few(data.train)
     images, labels, index, view = (tensor.to(device) for tensor in batch[:4])
     return Batch(images, labels, index, view, batch.progress)
 

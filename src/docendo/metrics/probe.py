@@ -47,13 +47,15 @@ def linear_probe(features: Callable[[Tensor], Tensor], train: Images, val: Image
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
+    scaler = StandardScaler()
     learned_x, learned_y = _collect(features, train)
-    scaler = StandardScaler().fit(learned_x)
+    learned_x = scaler.fit_transform(learned_x)
     val_x, val_y = _collect(features, val)
+    val_x = scaler.transform(val_x)
     found = []
     for strength in STRENGTHS:
-        classifier = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(learned_x), learned_y)
-        found.append((classifier.score(scaler.transform(val_x), val_y), strength, classifier))
+        classifier = LogisticRegression(C=strength, max_iter=1000).fit(learned_x, learned_y)
+        found.append((classifier.score(val_x, val_y), strength, classifier))
     val_top1, strength, best = max(found, key=lambda one: one[0])
     test_x, test_y = _collect(features, test)
     scores = best.predict_proba(scaler.transform(test_x))

@@ -64,6 +64,11 @@ class Layout:
         return torch.cat([tokens.mean(dim=1, keepdim=True).expand(-1, self.prefix, -1), tokens], dim=1)
 
 
+def as_maps(layouts: Sequence[Layout], stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """View the raw outputs of stages, laid out so, as maps (B, C, H, W)."""
+    return tuple(layout.maps(stage) for layout, stage in zip(layouts, stages, strict=True))
+
+
 class StagedNetwork(nn.Module):
     """A network that is a run of stages and a head.
 
@@ -113,8 +118,7 @@ class StagedNetwork(nn.Module):
 
     def maps(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """View stage outputs, all or the last ones (of a tail), as maps (B, C, H, W)."""
-        layouts = self.layouts[len(self.layouts) - len(stages) :]
-        return tuple(layout.maps(stage) for layout, stage in zip(layouts, stages, strict=True))
+        return as_maps(self.layouts[len(self.layouts) - len(stages) :], stages)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.networks import adaptation_of, lay_out
 from docendo.engine.processes import first_checks, launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
+from docendo.engine.rehearse import a_few
 from docendo.engine.sharding import Sharded
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
@@ -292,7 +293,7 @@ def data_settings_of(settings: RunSettings) -> dict[str, Any]:
 
 
 def _rehearsal(images: DataSet) -> Any:
-    batch = next(images.train.batches(min(4, len(images.train))))
+    batch = a_few(images.train)
 
     def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
         rehearse(phase, batch)

@@ -7,7 +7,9 @@ device, from which files, with how many processes, is none of its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -64,7 +66,7 @@ class LossTerm(NamedTuple):
         value: the loss, a scalar.
         weight: its factor in the sum that is minimised; a term of weight 0 is shown but not learned from.
         over_batch: whether the value is a "mean" over the images of the batch or a "sum"; several processes, which see
-            a part each, put it together accordingly.
+            a part each, put it together accordingly. "whole": every process computed it of `whole_batch`.
     """
 
     learner: str
@@ -72,7 +74,7 @@ class LossTerm(NamedTuple):
     kind: str
     value: Tensor
     weight: float = 1.0
-    over_batch: Literal["mean", "sum"] = "mean"
+    over_batch: Literal["mean", "sum", "whole"] = "mean"
 
     @property
     def role(self) -> str:
@@ -87,6 +89,35 @@ class LossTerm(NamedTuple):
         'student<teacher:kd'
         """
         return f"{self.learner}<{self.teacher}:{self.kind}"
+
+
+_whole: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("whole_batch", default=None)
+
+
+def whole_batch(x: Tensor) -> Tensor:
+    """Give, for what belongs to the images of the batch at hand, that of the whole batch, which processes may share.
+
+    A loss that relates images to each other takes its arguments through this; its term is over the batch as a "whole".
+    Gradients flow back to every process. On one process it gives what it got.
+
+    Args:
+        x: (b, ...), a row for each image here.
+
+    Returns:
+        (B, ...), the rows of all images, in the order of the batch.
+    """
+    gather = _whole.get()
+    return x if gather is None else gather(x)
+
+
+@contextmanager
+def sharing(gather: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
+    """Let `whole_batch` gather so: for whoever trains with several processes."""
+    token = _whole.set(gather)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
 
 
 class Networks(Protocol):
@@ -122,7 +153,8 @@ class Phase:
     Attributes:
         name: what people call it: "student", "friendly teacher".
         learners: the modules that train, by role. In `losses` a network learner is called with the batch, any other
-            module with whatever arguments it takes; if that has `notes`, a tuple of lines, they are shown.
+            module with whatever arguments it takes; if that has `notes`, a tuple of lines, they are shown; if it has
+            `fit_to`, that is called with the number of training images before anything else.
         losses: yields the loss terms of one batch: `losses(net, batch)`.
         frozen: the networks that only answer, by role. No gradient, evaluation mode, never in a checkpoint.
         stream: the random stream of order, views and dropout; by default the first learner's role, so that methods
@@ -194,11 +226,28 @@ class Method(Protocol):
         ...
 
 
+class Lesson(NamedTuple):
+    """What one teacher teaches one student by one loss, alone or beside other lessons.
+
+    Attributes:
+        terms: `terms(net, batch, student, teacher)` yields the loss terms, of what both networks say of the batch;
+            learner and teacher are called "student" and "teacher", whoever holds those places.
+        learners: what learns with the student, by role, and is dropped afterwards: adapters, banks.
+    """
+
+    terms: Callable[[Networks, Batch, Output, Output], Iterable[LossTerm]]
+    learners: Mapping[str, nn.Module] = {}
+
+
 class Transfer(Method, Protocol):
     """A method whose student learns from a teacher that is already there, so that others can hold it: `then=KD()`."""
 
     def distil(self, train: Train, teacher: nn.Module, student: Any) -> Any:
         """Train the student from the frozen teacher and give it back."""
+        ...
+
+    def lesson(self, teacher: Any, student: Any) -> Lesson:
+        """Give its loss between these two, without the labels', to be added to another method's."""
         ...
 
 

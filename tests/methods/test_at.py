@@ -34,21 +34,21 @@ def test_gradient_matrix(pairs: str, stages: dict[str, int]) -> None:
 
 
 def test_without_attention_the_student_is_plain(small_run: SmallRun) -> None:
-    off, plain = small_run(AT(attention=0), "off", **TINY), small_run("plain", "plain", student="tiny")
+    off, plain = small_run(AT(weight=0), "off", **TINY), small_run("plain", "plain", student="tiny")
     assert same(weights(off.folder, "student"), weights(plain.folder, "student"))
 
 
 def test_its_settings_are_the_users_where_it_is_held(small_run: SmallRun) -> None:
-    sets = {"then": "at", "then.attention": "10", "then.pairs": "3:2"}
+    sets = {"then": "at", "then.weight": "10", "then.pairs": "3:2"}
     run = small_run("sftn", epochs=1, set=sets, **TINY)
-    assert "--set then=at --set then.ce=1.0 --set then.attention=10.0 --set then.pairs=3:2" in run.results["command"]
+    assert "--set then=at --set then.weight=10.0 --set then.pairs=3:2 --set then.ce=1.0" in run.results["command"]
     assert "pairs= " not in run.results["command"]
-    with pytest.raises(DocendoError, match=r'at has no setting "then.attn"; did you mean "then.attention"\?'):
-        small_run("sftn", "wrong", set={**sets, "then.attn": "1"})
+    with pytest.raises(DocendoError, match=r'at has no setting "then.wight"; did you mean "then.weight"\?'):
+        small_run("sftn", "wrong", set={**sets, "then.wight": "1"})
 
 
 def test_it_is_a_second_phase_for_others() -> None:
-    method = SFTN(then=AT(attention=10, pairs="3:2"))
+    method = SFTN(then=AT(weight=10, pairs="3:2"))
     friendly, student = docendo.explain(method, set={"data.train_images": 64}).phases
     assert [term.name for term in student.terms] == ["student<labels:ce", "student<teacher:at 3:2"]
     assert [term.name for term in friendly.terms][1:4:2] == ["branches.0<teacher:kl 1:1", "branches.1<teacher:kl 2:2"]

@@ -84,8 +84,8 @@ def test_it_holds_other_transfers_and_is_held() -> None:
     phases = docendo.explain(SFTN(then=FitNet(then=AT())), set={"data.train_images": 64}).phases
     assert [phase.name for phase in phases] == ["friendly teacher", "hint", "student"]
     assert phases[2].terms[-1].name == "student<teacher:at 3:3"
-    made = make("sftn", {"then": "fitnet", "then.hint_fraction": 0.1, "then.then": "at", "then.then.attention": 7})
-    assert made == SFTN(then=FitNet(hint_fraction=0.1, then=AT(attention=7)))
+    made = make("sftn", {"then": "fitnet", "then.hint_fraction": 0.1, "then.then": "at", "then.then.weight": 7})
+    assert made == SFTN(then=FitNet(hint_fraction=0.1, then=AT(weight=7)))
 
 
 def test_hints_may_follow_each_other(small_run: SmallRun) -> None:

@@ -139,7 +139,7 @@ def test_gradients_are_the_closed_form() -> None:
         }
     )
     batch = small_batch()
-    torch.stack([term.weight * term.value for term in method.losses(net, batch)]).sum().backward()
+    torch.stack([term.weight * term.value for term in method.losses([], net, batch)]).sum().backward()
     assert entered == [teacher.stages[1]]
     soft = {name: (o.logits / 3).softmax(1).detach() for name, o in (("S", student), ("A", bridge), ("T", teacher))}
     hard = {name: o.logits.softmax(1).detach() for name, o in (("S", student), ("A", bridge))}
@@ -163,7 +163,7 @@ def test_features_teach_in_both_directions(transfer: Any) -> None:
             "bridge_adapter": lambda b, s: ((3 * b.stages[-1], s.stages[-1]), (3 * b.pooled, s.pooled)),
         }
     )
-    found = {t.name: t for t in SOKD(transfer=transfer).losses(net, small_batch()) if t.kind[:2] in ("at", "hi")}
+    found = {t.name: t for t in SOKD(transfer=transfer).losses([], net, small_batch()) if t.kind[:2] in ("at", "hi")}
     maps = (student.stages[-1], bridge.stages[-1])
     if transfer == "at":
         both = {

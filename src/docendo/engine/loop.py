@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -14,12 +14,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from docendo.core import Batch, LossTerm, Phase, Staged
+from docendo.core import Batch, LossTerm, Phase, Staged, sharing
 from docendo.data import DataSet, Split
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import Learners, answer, buffers_of, freeze, set_buffers, together
-from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, scaled, summed
+from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, gathered, scaled, summed
 from docendo.engine.progress import Progress
 from docendo.engine.rehearse import PhasePlan
 from docendo.engine.settings import TrainSettings
@@ -172,7 +172,7 @@ class Loop:
             group["lr"] = group["base_lr"] * factor
         for turn in self.turns:
             with self.fabric.no_backward_sync(self.module, enabled=not last):
-                with self.batch_norm():
+                with self.batch_norm(), sharing(self._gather(step)):
                     terms = tuple(self.module(batch._replace(progress=progress), answers))
                 terms = scaled(terms, len(batch.labels), self._images(step), self.processes)
                 loss = self._total(terms, turn)
@@ -202,6 +202,10 @@ class Loop:
         for role, learner in self.state.learners.roles.items():
             if turn not in (None, role):
                 learner.zero_grad(set_to_none=True)
+
+    def _gather(self, step: int) -> Callable[[Tensor], Tensor] | None:
+        """Give what puts the rows of all processes together."""
+        return partial(gathered, self._images(step)) if self.processes > 1 else None
 
     def _images(self, step: int) -> int:
         """Count the images of a batch over all processes."""

@@ -197,8 +197,21 @@ def scaled(terms: tuple[LossTerm, ...], here: int, everywhere: int, processes: i
     """
     if processes == 1:
         return terms
-    factor = {"mean": processes * here / everywhere, "sum": float(processes)}
+    factor = {"mean": processes * here / everywhere, "sum": float(processes), "whole": 1.0}
     return tuple(term._replace(value=term.value * factor[term.over_batch]) for term in terms)
+
+
+def gathered(everywhere: int, x: Tensor) -> Tensor:
+    """Give the rows of all processes' parts of a batch, in its order; gradients flow back to each (`whole_batch`).
+
+    Args:
+        everywhere: images in the whole batch.
+        x: (b, ...), a row for each image of this process's part, which is every n-th of the batch.
+    """
+    rows = x.new_zeros(everywhere, *x.shape[1:])
+    rows[dist.get_rank() :: dist.get_world_size()] = x
+    total: Tensor = _SumOfAll.apply(rows)
+    return total
 
 
 class SynchronisedBatchNorm(TorchFunctionMode):

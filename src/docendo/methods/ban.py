@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from docendo.core import Build, Train, setting
+from docendo.core import Build, Train, Transfer, setting
 from docendo.methods.generations import ensembles, in_generations
 from docendo.methods.kd import KD
 from docendo.methods.plain import LabelLosses
@@ -32,6 +32,9 @@ class BAN:
     )
     generations: int = setting(2, "how many follow the first", source="ours: each is a full training", at_least=0)
     temperature: float = setting(1.0, "T, softens both outputs", source="Furlanello et al.: none", above=0)
+    heir: Transfer | None = setting(  # noqa: RUF009  # a field, as every setting
+        None, "another transfer method that teaches the later generations, without lam and T", source="the paper: none"
+    )
 
     roles: ClassVar[tuple[str, ...]] = ("student",)
 
@@ -42,5 +45,5 @@ class BAN:
 
     def run(self, train: Train, build: Build) -> Mapping[str, nn.Module]:
         """Train generation after generation."""
-        distillation = KD(self.temperature, ce=self.lam, kd=1 - self.lam)
-        return in_generations(train, build, LabelLosses("student"), self.generations, distillation)
+        heir = self.heir or KD(self.temperature, ce=self.lam, kd=1 - self.lam)
+        return in_generations(train, build, LabelLosses("student"), self.generations, heir)

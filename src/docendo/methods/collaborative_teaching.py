@@ -67,4 +67,5 @@ class CollaborativeTeaching:
         """Yield the scratch teacher's part, then the expert's."""
         yield from launch_terms(net, batch, "path", self.path)
         for learner, stages in pairs.items():
-            yield from attention_terms(net, batch, learner, "expert", stages, self.attention)
+            learns, teaches = getattr(net, learner)(batch), net.expert(batch)
+            yield from attention_terms(learner, learns, "expert", teaches, stages, self.attention)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from docendo.branches import StagePairs, adapter
-from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train, Transfer, setting
+from docendo.core import Batch, Build, Lesson, LossTerm, Networks, Output, Phase, Train, Transfer, setting
 from docendo.errors import DocendoError
 from docendo.losses import hint
 from docendo.methods.kd import KD
@@ -46,6 +46,9 @@ class FitNet:
         "the teacher's stage that hints and the student's that is guided, such as 2:1; empty: the middle pair",
         source="the paper; stage 2 in the CRD protocol",
     )
+    weight: float = setting(
+        100.0, "weight of the hint where it is added to another method's losses", source="RepDistiller", at_least=0
+    )
     then: Transfer = setting(  # noqa: RUF009  # a field, as every setting
         KD(), "the transfer method of the second phase", source="the paper: KD"
     )
@@ -68,6 +71,20 @@ class FitNet:
         losses = partial(self.losses, pairs)
         train(Phase("hint", learners, losses, {"teacher": teacher}, stream="hint", fraction=self.hint_fraction))
         return self.then.distil(train, teacher, student)
+
+    def lesson(self, teacher: Any, student: Any) -> Lesson:
+        """Give the hint as a loss beside others, in one phase with them."""
+        pairs = self._pair(teacher, student)
+        ((t, s),) = pairs.pairs
+        regressor = adapter(student.shapes[s], teacher.shapes[t], sides=self.sides)
+        return Lesson(partial(self.terms, pairs), {"regressor": regressor})
+
+    def terms(
+        self, pairs: StagePairs, net: Networks, batch: Batch, student: Output, teacher: Output
+    ) -> Iterator[LossTerm]:
+        """Yield the hint, weighted."""
+        ((pair, target, features),) = pairs.maps(teacher.stages, student.stages)
+        yield LossTerm("student", "teacher", f"hint {pair}", hint(net.regressor(features), target), self.weight)
 
     def losses(self, pairs: StagePairs, net: Networks, batch: Batch) -> Iterator[LossTerm]:
         """Yield the hint."""

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from docendo.core import Build, Losses, Phase, Train
-from docendo.methods.kd import KD
+from docendo.core import Build, Losses, Phase, Train, Transfer
 
 
-def in_generations(train: Train, build: Build, first: Losses, generations: int, distillation: KD) -> dict[str, Any]:
+def in_generations(train: Train, build: Build, first: Losses, generations: int, heir: Transfer) -> dict[str, Any]:
     """Train a first network, then generation after generation, each from fresh weights and taught by the one before.
 
     Every generation is a full phase with its own weights, order and views.
@@ -20,7 +19,7 @@ def in_generations(train: Train, build: Build, first: Losses, generations: int, 
         build: makes the networks, all in the role "student".
         first: the losses of generation 0.
         generations: how many follow it; 0 for none.
-        distillation: how each learns from the one before.
+        heir: how each learns from the one before.
 
     Returns:
         The last network as "student", those before it as "generation0", "generation1", ...
@@ -38,7 +37,7 @@ def in_generations(train: Train, build: Build, first: Losses, generations: int, 
     earlier = []
     for m in range(1, generations + 1):
         earlier.append(last)
-        last = distillation.distil(generation(m), last, build("student", number=m))
+        last = heir.distil(generation(m), last, build("student", number=m))
     return {"student": last, **{f"generation{m}": network for m, network in enumerate(earlier)}}
 
 

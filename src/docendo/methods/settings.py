@@ -36,17 +36,19 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
 
     Args:
         name: as in `METHODS` or `ALIASES`, case and dashes aside.
-        values: settings by key; `then` names a transfer method, `then.temperature` one of its settings. Strings are
-            read as the setting's type.
+        values: settings by key; `then` names a transfer method, `then.temperature` one of its settings; `add` names
+            several, with commas between, `at.weight` a setting of one of them. Strings are read as the setting's type.
         held_as: what stands before its settings' keys where another method holds it: "then.".
 
     Raises:
         DocendoError: an unknown name or setting, with the nearest; a value out of range, with the range.
 
     >>> make("kd", {"temperature": "2"})
-    KD(temperature=2.0, ce=0.1, kd=0.9)
+    KD(ce=0.1, add=(), temperature=2.0, kd=0.9)
     >>> make("sftn", {"then.kd": 1}).then.kd
     1.0
+    >>> make("kd", {"add": "at", "at.weight": "500"}).add[0].weight
+    500.0
     """
     from docendo.methods import ALIASES, METHODS
 
@@ -59,23 +61,43 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
     hints = typing.get_type_hints(cls)
     chosen: dict[str, Any] = {}
     inner: dict[str, dict[str, Any]] = {}
+    added = _added(name, (values or {}).get("add", ())) if "add" in fields else {}
     for key, value in (values or {}).items():
         first, _, rest = key.partition(".")
-        if first not in fields or (rest and hints[first] is not Transfer):
+        if rest and _fold(first) in added:
+            added[_fold(first)][rest] = value
+            continue
+        if first not in fields or (rest and not _holds(hints[first])):
             near = nearest(held_as + key, [held_as + s.key for s in settings_of(cls)])
+            if rest and "add" in fields and _fold(first) in transfers():
+                near = f"to add that loss: --add {first}, or --set {held_as}add={first}"
             raise DocendoError(f'{name} has no setting "{held_as}{key}"; {near}')
         if rest:
             inner.setdefault(first, {})[rest] = value
-        elif hints[first] is Transfer:
-            chosen[first] = value if not isinstance(value, str) else _transfer(name, first, value)
-        else:
+        elif _holds(hints[first]):
+            chosen[first] = value if not isinstance(value, str) else make(_transfer(name, first, value))
+        elif first != "add":
             chosen[first] = _checked(f"{name}: {key}", value, hints[first], fields[first].metadata)
+    if added:
+        chosen["add"] = tuple(make(one, settings, held_as=f"{held_as}{one}.") for one, settings in added.items())
     for first, rest_values in inner.items():
         held = chosen.get(first, fields[first].default)
+        if held is None:
+            raise DocendoError(
+                f"{name}: {held_as}{first} holds no method, so it has no {', '.join(rest_values)}: "
+                f"name one first, --set {held_as}{first}=kd"
+            )
         # Where the held method is to hold another one, the settings of the one that it held go with it.
         kept = {key: value for key, value in values_of(held).items() if key.partition(".")[0] not in rest_values}
         chosen[first] = make(name_of(held), {**kept, **rest_values}, held_as=f"{held_as}{first}.")
     return cls(**chosen)
+
+
+def transfers() -> list[str]:
+    """List the names of the transfer methods."""
+    from docendo.methods import METHODS
+
+    return [name for name, cls in METHODS.items() if hasattr(cls, "distil")]
 
 
 def name_of(method: Any) -> str:
@@ -89,14 +111,18 @@ def values_of(method: Any) -> dict[str, Any]:
     """Give a method's settings as plain values that `make` takes.
 
     >>> values_of(make("kd"))
-    {'temperature': 4.0, 'ce': 0.1, 'kd': 0.9}
+    {'temperature': 4.0, 'kd': 0.9, 'ce': 0.1}
     """
     values: dict[str, Any] = {}
-    for f in dataclasses.fields(method):
+    for f in _fields(method):
         value = getattr(method, f.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             values[f.name] = name_of(value)
             values.update({f"{f.name}.{k}": v for k, v in values_of(value).items()})
+        elif f.name == "add":
+            if value:
+                values["add"] = ",".join(name_of(one) for one in value)
+                values.update({f"{name_of(one)}.{k}": v for one in value for k, v in values_of(one).items()})
         else:
             values[f.name] = value
     return values
@@ -109,14 +135,23 @@ def settings_of(cls: Any) -> list[Setting]:
 
 def _settings(cls: Any, prefix: str) -> Iterator[Setting]:
     hints = typing.get_type_hints(cls)
-    for f in dataclasses.fields(cls):
+    for f in _fields(cls):
         meaning, source = f.metadata.get("meaning", ""), f.metadata.get("source", "")
-        if hints[f.name] is Transfer:
-            yield Setting(prefix + f.name, name_of(f.default), "a transfer method", meaning, source)
-            yield from _settings(type(f.default), f"{prefix}{f.name}.")
+        if f.name == "add":
+            yield Setting(f"{prefix}add", "none", "transfer methods", meaning, source)
+        elif _holds(hints[f.name]):
+            default = "none" if f.default is None else name_of(f.default)
+            yield Setting(prefix + f.name, default, "a transfer method", meaning, source)
+            if f.default is not None:
+                yield from _settings(type(f.default), f"{prefix}{f.name}.")
         else:
             default = str(f.default).lower() if isinstance(f.default, bool) else str(f.default) or "empty"
             yield Setting(prefix + f.name, default, _range(hints[f.name], f.metadata), meaning, source)
+
+
+def _fields(method: Any) -> list[dataclasses.Field[Any]]:
+    """Give a method's fields, its own before those that it shares with others of its kind."""
+    return sorted(dataclasses.fields(method), key=lambda field: field.kw_only is True)
 
 
 def _range(hint: Any, bounds: Mapping[str, Any]) -> str:
@@ -144,13 +179,23 @@ def _checked(where: str, value: Any, hint: Any, bounds: Mapping[str, Any]) -> An
         raise DocendoError(f"{where} is {value!r}, but must be {_range(hint, bounds)}") from error
 
 
-def _transfer(name: str, key: str, value: str) -> Any:
-    from docendo.methods import METHODS
+def _holds(hint: Any) -> bool:
+    """Say whether a setting holds another method, or may hold one."""
+    return hint in (Transfer, Transfer | None)
 
-    transfers = [n for n, cls in METHODS.items() if hasattr(cls, "distil")]
-    if value not in transfers:
-        raise DocendoError(f'{name}: {key} is "{value}", but must be a transfer method; {nearest(value, transfers)}')
-    return make(value)
+
+def _added(name: str, given: Any) -> dict[str, dict[str, Any]]:
+    """Read which methods are added, "at,sp", each with no settings yet."""
+    names = given.split(",") if isinstance(given, str) else given
+    return {_transfer(name, "add", one.strip()): {} for one in names if one.strip()}
+
+
+def _transfer(name: str, key: str, value: str) -> str:
+    """Insist on the name of a transfer method."""
+    known = {_fold(n): n for n in transfers()}
+    if _fold(value) not in known:
+        raise DocendoError(f'{name}: {key} is "{value}", but must be a transfer method; {nearest(value, known)}')
+    return known[_fold(value)]
 
 
 def _fold(name: str) -> str:

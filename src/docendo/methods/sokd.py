@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from docendo.branches import FeatureAdapter, new_top, with_top
 from docendo.branches.bridge import Pair
-from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train, setting
+from docendo.core import Batch, Build, Lesson, LossTerm, Networks, Output, Phase, Train, Transfer, setting
 from docendo.errors import DocendoError
 from docendo.losses import attention_transfer, cross_entropy, hint, kd
 from docendo.methods.plain import ordinary
+from docendo.methods.taught import learners_of
 
 CODE = "swlzq/Semi-Online-KD"
 
@@ -58,6 +60,9 @@ class SOKD:
         "statistics in the frozen teacher's BatchNorm; with batch its buffers drift",
         source=f"what frozen means; {CODE}: batch",
     )
+    add: tuple[Transfer, ...] = setting(
+        (), "transfer methods by whose losses the evolved teacher teaches the student too", source="ours: none"
+    )
 
     roles: ClassVar[tuple[str, ...]] = ("teacher", "student")
 
@@ -74,11 +79,12 @@ class SOKD:
             resize = self.transfer == "hint"
             learners["student_adapter"] = FeatureAdapter(student, teacher, resize=resize)
             learners["bridge_adapter"] = FeatureAdapter(teacher, student, resize=resize)
+        lessons = [method.lesson(teacher, student) for method in self.add]
         learned = train(
             Phase(
                 "student and bridge",
-                learners,
-                self.losses,
+                {**learners, **learners_of(lessons)},
+                partial(self.losses, lessons),
                 frozen={"teacher": teacher},
                 learning_rates={"bridge": self.bridge_rate, "bridge_adapter": self.bridge_rate},
                 frozen_statistics=self.frozen_statistics,
@@ -88,8 +94,8 @@ class SOKD:
         evolved = with_top(teacher, learned["bridge"], self.split)
         return {"student": learned["student"], "evolved_teacher": evolved, "teacher": teacher}
 
-    def losses(self, net: Networks, batch: Batch) -> Iterator[LossTerm]:
-        """Yield the bridge's three terms, then the student's two, then those of features."""
+    def losses(self, lessons: Sequence[Lesson], net: Networks, batch: Batch) -> Iterator[LossTerm]:
+        """Yield the bridge's three terms, then the student's two, then those of features and of what is added."""
         student, teacher = net.student(batch), net.teacher(batch)
         bridge = net.bridge(teacher.stages[-1 - self.split])
         t = self.temperature
@@ -101,6 +107,11 @@ class SOKD:
         if self.transfer != "none":
             yield from self._compare("student", "bridge", net.student_adapter(student, bridge))
             yield from self._compare("bridge", "student", net.bridge_adapter(bridge, student))
+        for lesson in lessons:
+            trunk = tuple(teacher.stages[: len(teacher.stages) - self.split])
+            evolved = Output(bridge.logits, bridge.pooled, trunk + bridge.stages)
+            for term in lesson.terms(net, batch, student, evolved):
+                yield term._replace(teacher="bridge")
 
     def _compare(self, learner: str, teacher: str, features: tuple[Pair, Pair]) -> Iterator[LossTerm]:
         maps, pooled = features

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from docendo.core import Batch, Build, LossTerm, Networks, Train, setting
+from docendo.core import Batch, Build, LossTerm, Networks, Train, Transfer, setting
 from docendo.losses import cross_entropy, top_score_difference
 from docendo.methods.confidence_penalty import ConfidencePenalty
 from docendo.methods.generations import ensembles, in_generations
@@ -50,6 +50,9 @@ class TolerantTeacher:
     divisor: Literal["k-1", "k"] = setting(
         "k-1", "of the sum of the next scores; k is no mean", source="the formula; k in the code of KD4NRE"
     )
+    heir: Transfer | None = setting(  # noqa: RUF009  # a field, as every setting
+        None, "another transfer method that teaches the later generations, without lam and T", source="the paper: none"
+    )
 
     roles: ClassVar[tuple[str, ...]] = ("student",)
 
@@ -77,8 +80,8 @@ class TolerantTeacher:
             "label_smoothing": LabelSmoothing(self.eta).losses,
             "confidence_penalty": ConfidencePenalty(self.eta).losses,
         }[self.first]
-        distillation = KD(self.temperature, ce=self.lam, kd=1 - self.lam)
-        return in_generations(train, build, first, self.generations, distillation)
+        heir = self.heir or KD(self.temperature, ce=self.lam, kd=1 - self.lam)
+        return in_generations(train, build, first, self.generations, heir)
 
     def losses(self, net: Networks, batch: Batch) -> Iterator[LossTerm]:
         """Yield the two terms of generation 0."""

@@ -62,8 +62,11 @@ class Request:
             raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
         method_keys = {setting.key for setting in settings_of(type(template))}
         for key, value in (sets or {}).items():
-            if key.partition(".")[0] in method_keys:  # what follows the dot is a matter of the method that it holds
+            first, dot, _ = key.partition(".")
+            if first in method_keys:  # what follows the dot is a matter of the method that it holds
                 own[key] = value
+            elif first == "add" or (dot and first in METHODS):
+                own[_of_what_is_added(key, name, method_keys)] = value
             elif key in RUN_KEYS:
                 _put(values, key, _parsed(value))
             elif key == "pairs":
@@ -154,6 +157,23 @@ def data_of(config: Path) -> DataSettings:
         return RunSettings.model_validate(_read(config)).data
     except ValidationError as error:
         raise _one_line(error, f"{config}: ") from error
+
+
+def _of_what_is_added(key: str, name: str, method_keys: set[str]) -> str:
+    """Give the method's own key for `add`, or for a setting of what is added: a method that only holds one passes on.
+
+    Raises:
+        DocendoError: if nothing can be added to that method.
+    """
+    if "add" in method_keys:
+        return key
+    if "then.add" in method_keys:
+        return f"then.{key}"
+    adding = (m for m, cls in METHODS.items() if any(s.key in ("add", "then.add") for s in settings_of(cls)))
+    raise DocendoError(
+        f"no losses can be added to {name}, so {key} does not go with it; methods that take some: "
+        f"{', '.join(adding)}"
+    )
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

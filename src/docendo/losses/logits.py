@@ -1,15 +1,12 @@
-"""Losses on logits."""
+"""Losses on logits, sample by sample."""
 
 from __future__ import annotations
-
-import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from docendo.errors import DocendoError
+from docendo.losses.inputs import SAME_CLASSES, at_least_float32, pair
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -27,11 +24,16 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     >>> round(cross_entropy(torch.zeros(2, 10), torch.tensor([3, 7])).item(), 4)  # log 10
     2.3026
     """
-    return F.cross_entropy(_at_least_float32(logits), labels)
+    return F.cross_entropy(at_least_float32(logits), labels)
 
 
 def kd(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0, *, detach_target: bool = True
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float = 4.0,
+    *,
+    detach_target: bool = True,
+    standardize: bool = False,
 ) -> Tensor:
     """KL divergence of softened outputs, summed over classes, mean over the batch, times T^2: knowledge distillation.
 
@@ -45,123 +47,68 @@ def kd(
         temperature: T, above 0.
         detach_target: whether the teacher's logits are constants. False lets the one divergence move both sides, as
             in a teacher that is to become easy to follow.
+        standardize: whether the logits of each sample, on both sides, first lose their mean and are divided by their
+            standard deviation (of K - 1 degrees of freedom, plus 1e-7), so that a student need not match the
+            teacher's scale. K is at least 2 then, and rows whose logits are all alike have no gradient.
 
     Returns:
         A scalar, at least 0, and 0 where both say the same.
 
+    Raises:
+        DocendoError: if the shapes differ.
+
     Deviations: the paper writes the soft cross-entropy, which differs by the teacher's entropy, a constant for the
-    student. Released code that averages over classes too is weaker by a factor K.
+    student. Released code that averages over classes too is weaker by a factor K. torchdistill's KDLoss has T^2 only
+    where it adds the cross-entropy.
 
     References:
         Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2.
+        Sun, Ren, Li, Wang, Cao: Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv 2403.01427, for
+        `standardize`; the degrees of freedom and the 1e-7 are those of its released code.
 
     >>> z = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     >>> kd(z, z).item()
     0.0
     >>> round(kd(z, -z, temperature=1.0).item(), 4)
     0.9927
+    >>> round(kd(z, 10 * z, standardize=True).item(), 4)
+    0.0
     """
-    if detach_target:
-        teacher_logits = teacher_logits.detach()
-    log_p = F.log_softmax(_at_least_float32(student_logits) / temperature, dim=1)
-    log_q = F.log_softmax(_at_least_float32(teacher_logits) / temperature, dim=1)
+    student, teacher = pair("kd", student_logits, teacher_logits, cure=SAME_CLASSES, detach_target=detach_target)
+    if standardize:
+        student, teacher = _standardized(student), _standardized(teacher)
+    log_p = F.log_softmax(student / temperature, dim=1)
+    log_q = F.log_softmax(teacher / temperature, dim=1)
     return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True) * temperature**2
 
 
-def top_score_difference(
-    logits: Tensor, k: int = 5, *, labels: Tensor | None = None, divisor: Literal["k-1", "k"] = "k-1"
-) -> Tensor:
-    """Top score over the mean of the next k - 1, mean over the batch: what a tolerant teacher keeps small.
+def hard_distillation(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy with the class that the teacher scores highest, mean over the batch: hard distillation.
 
-    TSD = mean_b( f_1 - 1/(k-1) * sum_{i=2..k} f_i ),   f = softmax(z_b), sorted in descending order
-
-    Which classes are the top k is a constant; the gradient flows through all k probabilities.
+    HD(s <- t) = mean_b( -log softmax(s_b)[argmax_c t_bc] )
 
     Args:
-        logits: (B, C), before the softmax, no temperature; half precision is computed in float32.
-        k: number of plausible classes of an image, the first included, in [2, C].
-        labels: (B,), int64: the first is the probability of the label and the others are the largest of the rest.
-            Without, the first is the largest, right or wrong.
-        divisor: what the sum of the others is divided by; "k" is not the mean, but is in released code.
+        student_logits: (B, K), learns: of the distillation token, in DeiT; half precision is computed in float32.
+        teacher_logits: (B, K), teaches; of equal scores the first counts.
 
     Returns:
-        A scalar, in [0, 1]; 0 where all are alike, 1 where one class has everything. With labels it is negative
-        where others score higher.
+        A scalar, at least 0.
 
     Raises:
-        DocendoError: if k is not in [2, C].
+        DocendoError: if the shapes differ.
+
+    Deviations: the paper (equation 3) has the mean of this and the cross-entropy with the labels; that half is the
+    weight of a term, not part of the loss.
 
     References:
-        Yang, Xie, Qiao, Yuille: Training Deep Neural Networks in Generations, AAAI 2019, arXiv 1805.05551.
+        Touvron et al.: Training Data-Efficient Image Transformers & Distillation through Attention, ICML 2021, arXiv
+        2012.12877, section 4.
 
-    Deviations: none known; the formula is as restated by a reader and by follow-up work (zzysay/KD4NRE), whose code
-    divides by k.
-
-    >>> z = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
-    >>> top_score_difference(z, 3).item()  # 0.5 - (0.25 + 0.125) / 2
-    0.3125
-    >>> top_score_difference(z, 2, labels=torch.tensor([1])).item()
-    -0.25
+    >>> round(hard_distillation(torch.zeros(2, 10), torch.eye(2, 10)).item(), 4)  # log 10
+    2.3026
     """
-    classes = logits.shape[1]
-    if not 2 <= k <= classes:
-        raise DocendoError(
-            f"the top score difference looks at K={k} classes, but there are {classes}: set K from 2 to {classes}"
-        )
-    scores = _at_least_float32(logits).softmax(dim=1)
-    if labels is None:
-        best = scores.topk(k, dim=1).values
-        first, others = best[:, 0], best[:, 1:]
-    else:
-        first = scores.gather(1, labels[:, None])[:, 0]
-        others = scores.scatter(1, labels[:, None], -1.0).topk(k - 1, dim=1).values
-    return (first - others.sum(dim=1) / (k - 1 if divisor == "k-1" else k)).mean()
-
-
-def uniform_divergence(logits: Tensor) -> Tensor:
-    """KL divergence from the uniform distribution, summed over classes, mean over the batch: label smoothing's term.
-
-    KL(u || f) = mean_b( -log C - 1/C * sum_c log f_c ),   f = softmax(z_b), u_c = 1/C
-
-    eta * CE + (1 - eta) * KL(u || f) has the gradient of cross-entropy with labels smoothed by epsilon = 1 - eta.
-
-    Args:
-        logits: (B, C); half precision is computed in float32.
-
-    Returns:
-        A scalar, at least 0, and 0 where all classes are alike.
-
-    References:
-        Szegedy et al.: Rethinking the Inception Architecture, arXiv 1512.00567; as a divergence in Pereyra et al.,
-        arXiv 1701.06548.
-
-    >>> round(uniform_divergence(torch.tensor([[0.75, 0.25]]).log()).item(), 4)  # log(4/3) / 2
-    0.1438
-    """
-    log_f = F.log_softmax(_at_least_float32(logits), dim=1)
-    return -log_f.mean(dim=1).mean() - math.log(logits.shape[1])
-
-
-def confidence_penalty(logits: Tensor) -> Tensor:
-    """Negative entropy of the output, summed over classes, mean over the batch: large where the network is sure.
-
-    -H(f) = mean_b sum_c f_c * log f_c,   f = softmax(z_b)
-
-    Args:
-        logits: (B, C); half precision is computed in float32.
-
-    Returns:
-        A scalar in [-log C, 0].
-
-    References:
-        Pereyra, Tucker, Chorowski, Kaiser, Hinton: Regularizing Neural Networks by Penalizing Confident Output
-        Distributions, arXiv 1701.06548.
-
-    >>> round(confidence_penalty(torch.zeros(2, 10)).item(), 4)  # -log 10
-    -2.3026
-    """
-    log_f = F.log_softmax(_at_least_float32(logits), dim=1)
-    return (log_f.exp() * log_f).sum(dim=1).mean()
+    student, teacher = pair("hard_distillation", student_logits, teacher_logits, cure=SAME_CLASSES)
+    return F.cross_entropy(student, teacher.argmax(dim=1))
 
 
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, detach_target: bool = True) -> Tensor:
@@ -179,6 +126,9 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, detach_target: 
     Returns:
         A scalar, at least 0.
 
+    Raises:
+        DocendoError: if the shapes differ.
+
     Deviations: zhougr1993/Rocket-Launching divides by the nominal batch size, also on a short last batch.
 
     References:
@@ -187,11 +137,10 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, detach_target: 
     >>> logit_mse(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 2.0], [0.0, 1.0]])).item()
     3.0
     """
-    if detach_target:
-        teacher_logits = teacher_logits.detach()
-    gap = _at_least_float32(student_logits) - _at_least_float32(teacher_logits)
-    return gap.square().sum(dim=1).mean()
+    student, teacher = pair("logit_mse", student_logits, teacher_logits, cure=SAME_CLASSES, detach_target=detach_target)
+    return (student - teacher).square().sum(dim=1).mean()
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+def _standardized(logits: Tensor) -> Tensor:
+    std, mean = torch.std_mean(logits, dim=1, keepdim=True)
+    return (logits - mean) / (std + 1e-7)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from docendo.losses.logits import _at_least_float32
+from docendo.losses.inputs import pair
 
 
 def feature_distance(
@@ -24,6 +24,9 @@ def feature_distance(
     Returns:
         A scalar, at least 0.
 
+    Raises:
+        DocendoError: if the shapes differ.
+
     Deviations: zhengli427/TESKD leaves out where neither feature is above 0, which changes nothing for averages of
     ReLU outputs. ArchipLab-LinfengZhang/pytorch-self-distillation-final takes the root of the sum over the batch.
 
@@ -36,7 +39,8 @@ def feature_distance(
     >>> [feature_distance(f, t, over).item() for over in ("sum", "mean", "batchmean")]
     [14.0, 3.5, 7.0]
     """
-    squares = (_at_least_float32(student_features) - _at_least_float32(teacher_features.detach())).square()
+    student, teacher = pair("feature_distance", student_features, teacher_features)
+    squares = (student - teacher).square()
     if reduction == "mean":
         return squares.mean()
     return squares.sum() if reduction == "sum" else squares.sum(dim=1).mean()

@@ -101,7 +101,7 @@ def whole_batch(x: Tensor) -> Tensor:
     Gradients flow back to every process. On one process it gives what it got.
 
     Args:
-        x: (b, ...), a row for each image here.
+        x: (b, ...), a row for each image here, or as many for each as the phase has `views`.
 
     Returns:
         (B, ...), the rows of all images, in the order of the batch.
@@ -165,6 +165,8 @@ class Phase:
             buffers move, as in some released code).
         alternating: whether the learners take turns at each batch: all networks answer anew, one learner takes its step
             on its own terms, then the next. Else all learn together from one look at the batch.
+        views: makes of each batch what all networks look at instead: as many rows for every image, one image after
+            the other, such as each with its rotations. Evaluation sees images as they are.
         predictions: what else to measure on the validation images after each epoch; networks among the learners are
             measured anyway.
     """
@@ -178,6 +180,7 @@ class Phase:
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     frozen_statistics: Literal["running", "batch"] = "running"
     alternating: bool = False
+    views: Callable[[Batch], Batch] | None = None
     predictions: Predictions | None = None
 
 

@@ -315,6 +315,7 @@ def _compare_phase(
 ) -> None:
     where = f'phase "{phase.name}"'
     plan = rehearse(phase, batch)
+    batch = phase.views(batch) if phase.views else batch
     compare(f"{where}, learns", stated.learns, [build.called(role, m) for role, m in phase.learners.items()])
     frozen = {build.called(role, m): set(plan.reads[role]) for role, m in phase.frozen.items()}
     compare(f"{where}, frozen", stated.frozen, frozen)

@@ -165,6 +165,9 @@ class Loop:
         together = min(settings.accumulate, self.steps - first)
         last = step + 1 == first + together
         progress = self._progress(epoch, first)
+        here = len(batch.labels)
+        if self.phase.views:
+            batch = self.phase.views(batch)
         with self.fabric.autocast(), self.batch_norm():
             answers = answer(self.frozen, self.plan.reads, batch)
         factor = settings.schedule.factor_at(progress)
@@ -172,9 +175,9 @@ class Loop:
             group["lr"] = group["base_lr"] * factor
         for turn in self.turns:
             with self.fabric.no_backward_sync(self.module, enabled=not last):
-                with self.batch_norm(), sharing(self._gather(step)):
+                with self.batch_norm(), sharing(self._gather(here, step)):
                     terms = tuple(self.module(batch._replace(progress=progress), answers))
-                terms = scaled(terms, len(batch.labels), self._images(step), self.processes)
+                terms = scaled(terms, here, self._images(step), self.processes)
                 loss = self._total(terms, turn)
                 self.state.meter.add(terms, loss, step, only=turn)
                 if self.look_every == 1 and self.processes == 1:
@@ -203,9 +206,9 @@ class Loop:
             if turn not in (None, role):
                 learner.zero_grad(set_to_none=True)
 
-    def _gather(self, step: int) -> Callable[[Tensor], Tensor] | None:
+    def _gather(self, here: int, step: int) -> Callable[[Tensor], Tensor] | None:
         """Give what puts the rows of all processes together."""
-        return partial(gathered, self._images(step)) if self.processes > 1 else None
+        return partial(gathered, here, self._images(step)) if self.processes > 1 else None
 
     def _images(self, step: int) -> int:
         """Count the images of a batch over all processes."""

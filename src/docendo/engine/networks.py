@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from docendo.core import Batch, Losses, LossTerm, Output
+from docendo.core import Batch, Losses, LossTerm, Output, Staged
 from docendo.data import Adaptation
 from docendo.errors import WiringError, nearest
 
@@ -90,6 +90,14 @@ def _once_a_step(module: nn.Module) -> Callable[..., Any]:
 
 def _answering(answer: Any) -> Callable[[Batch], Any]:
     return lambda batch: answer
+
+
+def fit(learners: Mapping[str, nn.Module], images: int) -> None:
+    """Tell the learners that ask for it (`docendo.core.Phase`) how many training images there are."""
+    besides: list[Any] = [learner for learner in learners.values() if not isinstance(learner, Staged)]
+    for learner in besides:
+        if hasattr(learner, "fit_to"):
+            learner.fit_to(images)
 
 
 def freeze(networks: Mapping[str, nn.Module], statistics: Literal["running", "batch"] = "running") -> None:

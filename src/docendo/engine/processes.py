@@ -201,17 +201,19 @@ def scaled(terms: tuple[LossTerm, ...], here: int, everywhere: int, processes: i
     return tuple(term._replace(value=term.value * factor[term.over_batch]) for term in terms)
 
 
-def gathered(everywhere: int, x: Tensor) -> Tensor:
+def gathered(here: int, everywhere: int, x: Tensor) -> Tensor:
     """Give the rows of all processes' parts of a batch, in its order; gradients flow back to each (`whole_batch`).
 
     Args:
+        here: images in this process's part, which is every n-th of the batch.
         everywhere: images in the whole batch.
-        x: (b, ...), a row for each image of this process's part, which is every n-th of the batch.
+        x: (here * k, ...), k rows for each image.
     """
-    rows = x.new_zeros(everywhere, *x.shape[1:])
-    rows[dist.get_rank() :: dist.get_world_size()] = x
+    of_images = x.reshape(here, -1, *x.shape[1:])
+    rows = of_images.new_zeros(everywhere, *of_images.shape[1:])
+    rows[dist.get_rank() :: dist.get_world_size()] = of_images
     total: Tensor = _SumOfAll.apply(rows)
-    return total
+    return total.flatten(0, 1)
 
 
 class SynchronisedBatchNorm(TorchFunctionMode):

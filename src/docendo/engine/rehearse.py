@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
 from docendo.data import Split
-from docendo.engine.networks import Learners, Reads, adaptation_of, as_expected, together
+from docendo.engine.networks import Learners, Reads, adaptation_of, as_expected, fit, together
 from docendo.errors import WiringError
 
 
@@ -62,6 +62,17 @@ def a_few(images: Split) -> Batch:
     return next(images.batches(min(4, len(images))))
 
 
+def rehearsal(images: Split) -> Callable[[Phase], PhasePlan]:
+    """Give what rehearses phase after phase on the first images of a training split."""
+    batch = a_few(images)
+
+    def rehearsing(phase: Phase) -> PhasePlan:
+        fit(phase.learners, len(images))
+        return rehearse(phase, batch)
+
+    return rehearsing
+
+
 def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
     """Run the losses of a phase on copies of its learners and ask autograd whom each term reaches.
 
@@ -81,6 +92,8 @@ def rehearse(phase: Phase, batch: Batch) -> PhasePlan:
             raise WiringError(
                 f'phase "{phase.name}" trains {role}, which was built to stay frozen: build it without frozen=True'
             )
+    if phase.views:
+        batch = phase.views(batch)
     with torch.random.fork_rng():
         learners = Learners(copy.deepcopy(dict(phase.learners)), phase.losses).to(batch.images.device)
         learners.requires_grad_(True).train()

@@ -22,6 +22,7 @@ from docendo.engine.networks import (
     adaptation_of,
     as_expected,
     buffers_of,
+    fit,
     freeze,
     lay_out,
     only_learning,
@@ -78,6 +79,7 @@ class Trainer:
 
     def __call__(self, phase: Phase) -> Mapping[str, nn.Module]:
         """Train the phase, or take its result from an earlier attempt at this run."""
+        fit(phase.learners, len(self.data.train))
         for module in phase.learners.values():
             self._place(module, self.fabric.device)
         for module in phase.frozen.values():

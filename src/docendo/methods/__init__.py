@@ -9,9 +9,10 @@ from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
 from docendo.methods.kd import KD
 from docendo.methods.label_smoothing import LabelSmoothing
+from docendo.methods.names import find, name_of
 from docendo.methods.plain import Plain
 from docendo.methods.rocket_launching import RocketLaunching
-from docendo.methods.settings import Setting, make, name_of, settings_of, values_of
+from docendo.methods.settings import Setting, make, settings_of, values_of
 from docendo.methods.sftn import SFTN
 from docendo.methods.sokd import SOKD
 from docendo.methods.teskd import TESKD
@@ -57,6 +58,7 @@ __all__ = [
     "RocketLaunching",
     "Setting",
     "TolerantTeacher",
+    "find",
     "make",
     "name_of",
     "settings_of",

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from docendo.core import Transfer
 from docendo.errors import DocendoError, nearest
+from docendo.methods.names import find, find_transfer, label_of, name_of, same_name, transfers
 
 
 class Setting(NamedTuple):
@@ -35,7 +36,7 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
     """Make a method from its name and settings.
 
     Args:
-        name: as in `METHODS` or `ALIASES`, case and dashes aside.
+        name: as for `docendo.methods.names.find`.
         values: settings by key; `then` names a transfer method, `then.temperature` one of its settings; `add` names
             several, with commas between, `at.weight` a setting of one of them. Strings are read as the setting's type.
         held_as: what stands before its settings' keys where another method holds it: "then.".
@@ -50,13 +51,7 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
     >>> make("kd", {"add": "at", "at.weight": "500"}).add[0].weight
     500.0
     """
-    from docendo.methods import ALIASES, METHODS
-
-    known = {**{_fold(k): k for k in METHODS}, **ALIASES}
-    if _fold(name) not in known:
-        raise DocendoError(f'unknown method "{name}"; {nearest(name, METHODS)}')
-    name = known[_fold(name)]
-    cls = METHODS[name]
+    name, cls = find(name)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     chosen: dict[str, Any] = {}
@@ -64,22 +59,25 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
     added = _added(name, (values or {}).get("add", ())) if "add" in fields else {}
     for key, value in (values or {}).items():
         first, _, rest = key.partition(".")
-        if rest and _fold(first) in added:
-            added[_fold(first)][rest] = value
+        of_added = next((settings for one, settings in added.items() if same_name(label_of(one), first)), None)
+        if rest and of_added is not None:
+            of_added[rest] = value
             continue
         if first not in fields or (rest and not _holds(hints[first])):
             near = nearest(held_as + key, [held_as + s.key for s in settings_of(cls)])
-            if rest and "add" in fields and _fold(first) in transfers():
+            if rest and "add" in fields and any(same_name(first, one) for one in transfers()):
                 near = f"to add that loss: --add {first}, or --set {held_as}add={first}"
             raise DocendoError(f'{name} has no setting "{held_as}{key}"; {near}')
         if rest:
             inner.setdefault(first, {})[rest] = value
         elif _holds(hints[first]):
-            chosen[first] = value if not isinstance(value, str) else make(_transfer(name, first, value))
+            chosen[first] = value if not isinstance(value, str) else make(find_transfer(value, f"{name}: {first}"))
         elif first != "add":
             chosen[first] = _checked(f"{name}: {key}", value, hints[first], fields[first].metadata)
     if added:
-        chosen["add"] = tuple(make(one, settings, held_as=f"{held_as}{one}.") for one, settings in added.items())
+        chosen["add"] = tuple(
+            make(one, settings, held_as=f"{held_as}{label_of(one)}.") for one, settings in added.items()
+        )
     for first, rest_values in inner.items():
         held = chosen.get(first, fields[first].default)
         if held is None:
@@ -91,20 +89,6 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
         kept = {key: value for key, value in values_of(held).items() if key.partition(".")[0] not in rest_values}
         chosen[first] = make(name_of(held), {**kept, **rest_values}, held_as=f"{held_as}{first}.")
     return cls(**chosen)
-
-
-def transfers() -> list[str]:
-    """List the names of the transfer methods."""
-    from docendo.methods import METHODS
-
-    return [name for name, cls in METHODS.items() if hasattr(cls, "distil")]
-
-
-def name_of(method: Any) -> str:
-    """Give the name of a method: the built-in one, or the class name of a user's own."""
-    from docendo.methods import METHODS
-
-    return next((n for n, cls in METHODS.items() if cls is type(method)), type(method).__name__)
 
 
 def values_of(method: Any) -> dict[str, Any]:
@@ -122,7 +106,7 @@ def values_of(method: Any) -> dict[str, Any]:
         elif f.name == "add":
             if value:
                 values["add"] = ",".join(name_of(one) for one in value)
-                values.update({f"{name_of(one)}.{k}": v for one in value for k, v in values_of(one).items()})
+                values.update({f"{label_of(name_of(one))}.{k}": v for one in value for k, v in values_of(one).items()})
         else:
             values[f.name] = value
     return values
@@ -187,16 +171,4 @@ def _holds(hint: Any) -> bool:
 def _added(name: str, given: Any) -> dict[str, dict[str, Any]]:
     """Read which methods are added, "at,sp", each with no settings yet."""
     names = given.split(",") if isinstance(given, str) else given
-    return {_transfer(name, "add", one.strip()): {} for one in names if one.strip()}
-
-
-def _transfer(name: str, key: str, value: str) -> str:
-    """Insist on the name of a transfer method."""
-    known = {_fold(n): n for n in transfers()}
-    if _fold(value) not in known:
-        raise DocendoError(f'{name}: {key} is "{value}", but must be a transfer method; {nearest(value, known)}')
-    return known[_fold(value)]
-
-
-def _fold(name: str) -> str:
-    return name.lower().replace("-", "_")
+    return {find_transfer(one.strip(), f"{name}: add"): {} for one in names if one.strip()}

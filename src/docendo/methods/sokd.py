@@ -15,7 +15,7 @@ from docendo.core import Batch, Build, Lesson, LossTerm, Networks, Output, Phase
 from docendo.errors import DocendoError
 from docendo.losses import attention_transfer, cross_entropy, hint, kd
 from docendo.methods.plain import ordinary
-from docendo.methods.taught import learners_of
+from docendo.methods.taught import learners_of, terms_of
 
 CODE = "swlzq/Semi-Online-KD"
 
@@ -31,7 +31,6 @@ class SOKD:
         L_S = l1 * CE(z_S, y) + l2 * KD(z_S <- z_A)                                  moves the student only
         KD(a <- b) = T^2 * KL(softmax(b/T) || softmax(a/T))
 
-    Bridge and student may also compare features: see `transfer`.
     Deployed: the student; frozen trunk and bridge come out too, as one evolved teacher.
     """
 
@@ -49,9 +48,7 @@ class SOKD:
     )
     split: int = setting(1, "how many of the teacher's last stages the bridge copies", source=CODE, at_least=0)
     transfer: Literal["none", "at", "hint"] = setting(
-        "none",
-        "features that bridge and student teach each other too: attention of last maps; last maps and pooled features",
-        source=f"{CODE}: none; the paper's extension to features, in our reading",
+        "none", "what last stages teach each other too: attention, or their features", source=f"{CODE}; at, hint: ours"
     )
     at: float = setting(1000.0, "weight of transfer=at", source="Zagoruyko and Komodakis; RepDistiller", at_least=0)
     hint: float = setting(100.0, "weight of each term of transfer=hint", source="RepDistiller's FitNet", at_least=0)
@@ -69,28 +66,24 @@ class SOKD:
     def run(self, train: Train, build: Build) -> Mapping[str, nn.Module]:
         """Take the given teacher or train one, then train student and bridge together."""
         teacher, student = ordinary(train, build, "teacher"), build("student")
-        bridge = new_top(teacher, self.split, trained=self.bridge_init == "trained")
-        learners: dict[str, nn.Module] = {"student": student, "bridge": bridge}
+        lessons = [method.lesson(teacher, student) for method in self.add]
+        new = new_top(teacher, self.split, trained=self.bridge_init == "trained")
+        learners = {"student": student, "bridge": new, **learners_of(lessons)}
         if self.transfer != "none":
             if not self.split:
-                raise DocendoError(
-                    f"sokd: transfer={self.transfer} compares last stages, but with split=0 the bridge has none"
-                )
-            resize = self.transfer == "hint"
-            learners["student_adapter"] = FeatureAdapter(student, teacher, resize=resize)
-            learners["bridge_adapter"] = FeatureAdapter(teacher, student, resize=resize)
-        lessons = [method.lesson(teacher, student) for method in self.add]
-        learned = train(
-            Phase(
-                "student and bridge",
-                {**learners, **learners_of(lessons)},
-                partial(self.losses, lessons),
-                frozen={"teacher": teacher},
-                learning_rates={"bridge": self.bridge_rate, "bridge_adapter": self.bridge_rate},
-                frozen_statistics=self.frozen_statistics,
-                predictions=self.predictions,
-            )
+                raise DocendoError(f"sokd: transfer={self.transfer} compares last stages, of which split=0 has none")
+            for role, of, to in (("student_adapter", student, teacher), ("bridge_adapter", teacher, student)):
+                learners[role] = FeatureAdapter(of, to, resize=self.transfer == "hint")
+        phase = Phase(
+            "student and bridge",
+            learners,
+            partial(self.losses, lessons),
+            frozen={"teacher": teacher},
+            learning_rates={"bridge": self.bridge_rate, "bridge_adapter": self.bridge_rate},
+            frozen_statistics=self.frozen_statistics,
+            predictions=self.predictions,
         )
+        learned = train(phase)
         evolved = with_top(teacher, learned["bridge"], self.split)
         return {"student": learned["student"], "evolved_teacher": evolved, "teacher": teacher}
 
@@ -107,10 +100,10 @@ class SOKD:
         if self.transfer != "none":
             yield from self._compare("student", "bridge", net.student_adapter(student, bridge))
             yield from self._compare("bridge", "student", net.bridge_adapter(bridge, student))
-        for lesson in lessons:
+        if lessons:
             trunk = tuple(teacher.stages[: len(teacher.stages) - self.split])
             evolved = Output(bridge.logits, bridge.pooled, trunk + bridge.stages)
-            for term in lesson.terms(net, batch, student, evolved):
+            for term in terms_of(lessons, net, batch, student, evolved):
                 yield term._replace(teacher="bridge")
 
     def _compare(self, learner: str, teacher: str, features: tuple[Pair, Pair]) -> Iterator[LossTerm]:

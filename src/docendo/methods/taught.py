@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from docendo.core import Batch, Build, Lesson, LossTerm, Networks, Phase, Train, Transfer, setting
+from docendo.core import Batch, Build, Lesson, LossTerm, Networks, Output, Phase, Train, Transfer, setting
 from docendo.errors import DocendoError
 from docendo.losses import cross_entropy
 from docendo.methods.plain import ordinary
@@ -54,8 +54,15 @@ class Taught(ABC):
         """Yield the cross-entropy with the labels, then the terms of each lesson."""
         student, teacher = net.student(batch), net.teacher(batch)
         yield LossTerm("student", "labels", "ce", cross_entropy(student.logits, batch.labels), self.ce)
-        for lesson in lessons:
-            yield from lesson.terms(net, batch, student, teacher)
+        yield from terms_of(lessons, net, batch, student, teacher)
+
+
+def terms_of(
+    lessons: Sequence[Lesson], net: Networks, batch: Batch, student: Output, teacher: Output
+) -> Iterator[LossTerm]:
+    """Yield the terms of some lessons from one teacher."""
+    for lesson in lessons:
+        yield from lesson.terms(net, batch, student, teacher)
 
 
 def learners_of(lessons: Sequence[Lesson]) -> dict[str, nn.Module]:

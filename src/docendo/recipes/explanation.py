@@ -11,7 +11,7 @@ from torch import nn
 
 import docendo.data
 from docendo.core import Method, Phase
-from docendo.engine.rehearse import PhasePlan, a_few, rehearse
+from docendo.engine.rehearse import PhasePlan, rehearsal
 from docendo.networks import StagedNetwork, macs, parameters
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.run import seeded
@@ -81,12 +81,12 @@ def explain(
     request = Request(method, flags_of(named), set, config)
     images = docendo.data.load(request.data)
     settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
-    batch = a_few(images.train)
+    plan = rehearsal(images.train)
     plans: list[PhasePlan] = []
     epochs: list[int] = []
 
     def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
-        plans.append(rehearse(phase, batch))
+        plans.append(plan(phase))
         epochs.append(settings.epochs_of(phase.fraction))
         return phase.learners
 

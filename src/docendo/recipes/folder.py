@@ -13,6 +13,7 @@ import yaml
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
 from docendo.methods import values_of
+from docendo.methods.names import label_of
 from docendo.recipes.settings import RUN_KEYS, RunSettings
 
 _FLAGS = {
@@ -34,7 +35,9 @@ _SWITCHES = {"data.download": "--download", "data.skip_corrupt": "--skip-corrupt
 def default_folder(settings: RunSettings) -> Path:
     """Name a run's folder after what it is: "runs/kd-digits-resnet20-resnet8-seed0"."""
     networks = [Path(n).stem for n in settings.networks.values()]
-    return Path("runs") / "-".join([settings.method, Path(settings.data.name).name, *networks, f"seed{settings.seed}"])
+    return Path("runs") / "-".join(
+        [label_of(settings.method), Path(settings.data.name).name, *networks, f"seed{settings.seed}"]
+    )
 
 
 def command_of(settings: RunSettings, method: Any, out: Path) -> str:

@@ -19,12 +19,12 @@ import docendo.data
 from docendo.core import Method, Phase
 from docendo.data import DataSet, Expectation, Split
 from docendo.data.seeds import seed_for
-from docendo.engine import Trainer, rehearse
+from docendo.engine import Trainer
 from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.networks import adaptation_of, lay_out
 from docendo.engine.processes import first_checks, launch, make_fabric
 from docendo.engine.progress import Both, Lines, Progress, Silent
-from docendo.engine.rehearse import a_few
+from docendo.engine.rehearse import rehearsal
 from docendo.engine.sharding import Sharded
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
@@ -293,10 +293,10 @@ def data_settings_of(settings: RunSettings) -> dict[str, Any]:
 
 
 def _rehearsal(images: DataSet) -> Any:
-    batch = a_few(images.train)
+    plan = rehearsal(images.train)
 
     def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
-        rehearse(phase, batch)
+        plan(phase)
         return phase.learners
 
     return rehearsing

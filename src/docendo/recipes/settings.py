@@ -14,6 +14,7 @@ from docendo.data import DataSettings
 from docendo.engine.settings import TrainSettings
 from docendo.errors import DocendoError, nearest
 from docendo.methods import METHODS, make, name_of, settings_of, values_of
+from docendo.methods.names import OWN, label_of
 
 Values = dict[str, Any]
 
@@ -61,11 +62,12 @@ class Request:
         if values.pop("method", name) != name:
             raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
         method_keys = {setting.key for setting in settings_of(type(template))}
+        added = {label_of(one.strip()) for one in str((sets or {}).get("add", "")).split(",")}
         for key, value in (sets or {}).items():
             first, dot, _ = key.partition(".")
             if first in method_keys:  # what follows the dot is a matter of the method that it holds
                 own[key] = value
-            elif first == "add" or (dot and first in METHODS):
+            elif first == "add" or (dot and first in (*METHODS, *added)):
                 own[_of_what_is_added(key, name, method_keys)] = value
             elif key in RUN_KEYS:
                 _put(values, key, _parsed(value))
@@ -94,6 +96,15 @@ class Request:
             checked.data,
             TrainSettings(**checked.model_dump(include=set(TrainSettings.model_fields))),
         )
+
+    def __getstate__(self) -> Values:
+        """Give what another process needs to be asked the same: the user's own methods by name, too."""
+        return {**vars(self), "own": dict(OWN)}
+
+    def __setstate__(self, state: Values) -> None:
+        """Be asked in another process."""
+        OWN.update(state.pop("own"))
+        vars(self).update(state)
 
     def resolve(self, *, image_size: int, networks: Mapping[str, str]) -> RunSettings:
         """Fill in what the data set decides: the default networks, and epochs that fit.
@@ -171,8 +182,7 @@ def _of_what_is_added(key: str, name: str, method_keys: set[str]) -> str:
         return f"then.{key}"
     adding = (m for m, cls in METHODS.items() if any(s.key in ("add", "then.add") for s in settings_of(cls)))
     raise DocendoError(
-        f"no losses can be added to {name}, so {key} does not go with it; methods that take some: "
-        f"{', '.join(adding)}"
+        f"no losses can be added to {name}, so {key} does not go with it; methods that take some: {', '.join(adding)}"
     )
 
 

@@ -1,0 +1,91 @@
+"""A user's own method, in a file of theirs, runs like a built-in one."""
+
+from pathlib import Path
+
+import pytest
+
+import docendo
+from docendo.engine.progress import Silent
+from docendo.errors import DocendoError
+from docendo.methods import find, make, name_of, values_of
+
+SOURCE = '''
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from docendo.core import Lesson, LossTerm, setting
+from docendo.methods.taught import Taught
+
+
+@dataclass(frozen=True)
+class Huber(Taught):
+    """Logits follow the teacher's, outliers less."""
+
+    weight: float = setting(1.0, "weight of the Huber loss", source="ours", at_least=0)
+
+    def lesson(self, teacher, student):
+        return Lesson(self.terms)
+
+    def terms(self, net, batch, student, teacher):
+        yield LossTerm("student", "teacher", "huber", F.huber_loss(student.logits, teacher.logits), self.weight)
+'''
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "own_losses_of_a_test.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_it_is_named_by_where_it_is_written(path: Path) -> None:
+    name = f"{path}:Huber"
+    method = make(name, {"weight": "2", "add": "at", "at.weight": "5"})
+    assert name_of(method) == name
+    assert make(name, values_of(method)) == method
+    assert find(f"{path.stem}:Huber")[1] is type(method)  # as a module, once its folder is known
+    with pytest.raises(DocendoError, match=r'Huber has no setting "wight"; did you mean "weight"\?'):
+        make(name, {"wight": "2"})
+
+
+def test_others_hold_it_and_add_it(path: Path) -> None:
+    name = f"{path}:Huber"
+    own = find(name)[1]
+    assert make("sftn", {"then": name, "then.weight": "3"}).then == own(weight=3)
+    added = make("kd", {"add": f"at,{name}", "Huber.weight": "3"})
+    assert added.add[1] == own(weight=3)
+    assert make("kd", values_of(added)) == added
+
+
+def test_it_trains_on_several_processes(path: Path, tmp_path: Path) -> None:
+    run = docendo.train(
+        "kd",
+        teacher="resnet8",
+        student="resnet8",
+        epochs=1,
+        devices=2,
+        accelerator="cpu",
+        out=tmp_path / "run",
+        set={"add": f"{path}:Huber", "Huber.weight": 3, "data.train_images": 64},
+        progress=Silent(),
+    )
+    assert f"add: {path}:Huber" in (run.folder / "config.yaml").read_text()
+    assert "student<teacher:huber" in (run.folder / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{path}:Hubr", r'has no method Hubr; did you mean "Huber"\?'),
+        ("{folder}/none.py:Huber", "cannot read the method .*none.py:Huber: FileNotFoundError: there is no file"),
+        ("no_such_module:Huber", "cannot read the method no_such_module:Huber: ModuleNotFoundError"),
+        ("{folder}/json.py:Huber", "another module is called json: rename the file"),
+        ("{folder}/broken.py:Huber", "cannot read the method .*broken.py:Huber: SyntaxError"),
+    ],
+)
+def test_what_is_no_method_is_refused(name: str, message: str, path: Path) -> None:
+    (path.parent / "json.py").write_text("")
+    (path.parent / "broken.py").write_text("class")
+    with pytest.raises(DocendoError, match=message):
+        make(name.format(path=path, folder=path.parent))

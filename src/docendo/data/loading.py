@@ -36,6 +36,7 @@ def load(settings: DataSettings) -> DataSet:
         DocendoError: there is no such set, it cannot be read, or it does not allow what the settings ask for.
     """
     found = find(settings)
+    _check_channels(found, settings)
     division = divide(found, settings)
     size = settings.image_size or found.image_size or _own_size(found.parts["train"])
     crop_ratio = 8 / 7 if found.image_size is None and size > _SMALL else 1.0
@@ -44,7 +45,9 @@ def load(settings: DataSettings) -> DataSet:
     stores, unreadable = _stores(used, found.channels, size, crop_ratio, settings)
     if any(unreadable.values()):
         division = _without(division, unreadable, sum(len(part.labels) for part in used.values()), settings)
-    mean, std = _statistics(found, stores["train"], division.offered)
+    mean, std = settings.mean, settings.std
+    if mean is None or std is None:
+        mean, std = _statistics(found, stores["train"], division.offered)
     splits = {
         name: Split(found.parts[part].labels[rows], rows, stores[part], augmentation, size, mean, std)
         for name, (part, rows) in division.shares.items()
@@ -67,6 +70,15 @@ def load(settings: DataSettings) -> DataSet:
     )
 
 
+def _check_channels(found: Found, settings: DataSettings) -> None:
+    if settings.mean is not None and len(settings.mean) != found.channels:
+        colours = {1: "grey", 3: "RGB"}[found.channels]
+        raise DocendoError(
+            f"mean and std have {len(settings.mean)} numbers, but images of {found.name} are {colours}: "
+            f"give {found.channels} in each, or null for the set's own"
+        )
+
+
 def _own_size(part: Part) -> int:
     sizes = {image.size for image in part.examples(64, _SMALL)}  # larger ones need not be decoded in full
     width, height = sizes.pop() if len(sizes) == 1 else (_LARGE, _LARGE)
@@ -78,13 +90,20 @@ def _augmentation(settings: DataSettings, found: Found, size: int) -> Augmentati
     if kind == "auto":
         shifts = found.image_size is not None or size <= _SMALL
         kind = "resized_crop" if not shifts else "shift_flip" if found.flip else "shift"
-    if kind in ("none", "resized_crop"):
-        if settings.pad is not None:
-            raise DocendoError(
-                f'pad={settings.pad} says how far views are shifted, but augment="{kind}" shifts none: leave pad out, '
-                'or give augment="shift" or "shift_flip"'
-            )
-        return ResizedCrop() if kind == "resized_crop" else NoAugmentation()
+    if kind in ("none", "resized_crop") and settings.pad is not None:
+        raise DocendoError(
+            f'pad={settings.pad} says how far views are shifted, but augment="{kind}" shifts none: leave pad out, '
+            'or give augment="shift" or "shift_flip"'
+        )
+    if kind == "resized_crop":
+        return ResizedCrop() if settings.smallest_crop is None else ResizedCrop(scale=(settings.smallest_crop, 1.0))
+    if settings.smallest_crop is not None:
+        raise DocendoError(
+            f'smallest_crop={settings.smallest_crop} says how small crops are, but augment="{kind}" crops none: leave '
+            'smallest_crop out, or give augment="resized_crop"'
+        )
+    if kind == "none":
+        return NoAugmentation()
     pad = size // 8 if settings.pad is None else settings.pad
     if settings.pad_mode == "reflect" and pad >= size:
         raise DocendoError(f"pad={pad} pixels cannot be mirrored out of an image of {size}: give less than {size}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import pydantic
@@ -55,6 +56,16 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
     pad_mode: Literal["zero", "reflect"] = Field(
         "zero", description="what shift moves in: black, or the mirrored image"
     )
+    smallest_crop: float | None = Field(
+        None,
+        description="smallest share of the image that resized_crop cuts out, above 0 and at most 1; default 0.25",
+    )
+    mean: tuple[float, ...] | None = Field(
+        None,
+        description="what is subtracted from each channel of images from 0 to 1; default the set's own as published, "
+        "or as computed, or ImageNet's where images are streamed",
+    )
+    std: tuple[float, ...] | None = Field(None, description="what each channel is then divided by; default likewise")
     memory: Literal["auto", "device", "stream"] = Field(
         "auto",
         description="keep all images on the device, or stream them from their files; auto: on the device up to 1 GiB",
@@ -81,6 +92,27 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
             raise DocendoError(f"train_images={self.train_images}: give at least 1, or leave it out to use all images")
         if self.pad is not None and self.pad < 0:
             raise DocendoError(f"pad={self.pad}: give 0 pixels or more")
+        if self.smallest_crop is not None and not 0 < self.smallest_crop <= 1:
+            raise DocendoError(
+                f"smallest_crop={self.smallest_crop} is out of range: it is the share of an image that a crop keeps at "
+                "least, above 0 and at most 1"
+            )
+        self._check_normalisation()
         if self.workers < 0:
             raise DocendoError(f"workers={self.workers}: give 0 (decode in the main process) or more")
         return self
+
+    def _check_normalisation(self) -> None:
+        mean, std = self.mean, self.std
+        if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
+            raise DocendoError(
+                f"mean={_written(mean)} and std={_written(std)} do not belong together: give as many numbers in both"
+            )
+        if not all(map(math.isfinite, mean or ())) or not all(0 < s < math.inf for s in std or ()):
+            raise DocendoError(
+                f"mean={_written(mean)}, std={_written(std)}: give finite numbers, and deviations above 0"
+            )
+
+
+def _written(numbers: tuple[float, ...] | None) -> str:
+    return "null" if numbers is None else ",".join(f"{n:g}" for n in numbers)

@@ -28,6 +28,9 @@ class RunOptions:
     expert: Annotated[str | None, Parameter(help="A teacher that is trained beforehand, of methods with two.")] = None
     scratch: Annotated[str | None, Parameter(help="A teacher that learns beside the student, of such methods.")] = None
     peer: Annotated[str | None, Parameter(help="A network that learns beside the student as its equal.")] = None
+    networks: Annotated[
+        str | None, Parameter(help="TEACHER:STUDENT, both in one, such as resnet32x4:resnet8x4 (docendo list pairs).")
+    ] = None
     pair: Annotated[
         tuple[str, ...],
         Parameter(negative=(), show_default=False, help="T:S: compare stage T of the teacher with S; repeatable."),
@@ -45,6 +48,10 @@ class RunOptions:
         bool, Parameter(negative=(), show_default=False, help="Leave out images that cannot be read, and list them.")
     ] = False
     image_size: Annotated[Whole, Parameter(help="Side in pixels; by default the data set's own.")] = None
+    recipe: Annotated[
+        str | None,
+        Parameter(help="Published protocol to start from (docendo list recipes); --config, options and --set go over."),
+    ] = None
     epochs: Annotated[
         Whole, Parameter(help="Epochs of a full phase (digits 20, images up to 64 pixels 240, else 100).")
     ] = None
@@ -68,13 +75,25 @@ class RunOptions:
 
     def keywords(self) -> dict[str, Any]:
         """Give what was asked for as keywords of `docendo.train`."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sets", "pair")}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sets", "pair", "networks")}
+        if self.networks is not None:
+            given |= self._both(self.networks)
         sets = pairs(self.sets)
         if self.pair:
             if "pairs" in sets:
                 raise DocendoError(f"--pair and --set pairs={sets['pairs']} are both given: give one of them")
             sets["pairs"] = ",".join(self.pair)
         return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": sets}
+
+    def _both(self, networks: str) -> dict[str, str]:
+        """Take TEACHER:STUDENT apart."""
+        teacher, _, student = networks.partition(":")
+        if not teacher or not student or ":" in student:
+            raise DocendoError(f'--networks is "{networks}", but must be TEACHER:STUDENT, such as resnet32x4:resnet8x4')
+        for option in ("teacher", "student"):
+            if getattr(self, option) is not None:
+                raise DocendoError(f"--networks and --{option} are both given: give one of them")
+        return {"teacher": teacher, "student": student}
 
     def of_explain(self) -> dict[str, Any]:
         """Give those of the keywords that `docendo.explain` takes, which has no run folder."""

@@ -2,7 +2,23 @@
 
 from docendo.recipes.apply import Prediction, evaluate, predict, probe
 from docendo.recipes.explanation import Explanation, explain
+from docendo.recipes.pairs import PAIRS, Pair
+from docendo.recipes.protocols import RECIPES, Recipe
 from docendo.recipes.run import Run, train
 from docendo.recipes.settings import RunSettings
 
-__all__ = ["Explanation", "Prediction", "Run", "RunSettings", "evaluate", "explain", "predict", "probe", "train"]
+__all__ = [
+    "PAIRS",
+    "RECIPES",
+    "Explanation",
+    "Pair",
+    "Prediction",
+    "Recipe",
+    "Run",
+    "RunSettings",
+    "evaluate",
+    "explain",
+    "predict",
+    "probe",
+    "train",
+]

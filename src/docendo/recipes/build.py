@@ -14,9 +14,7 @@ from docendo.errors import DocendoError
 from docendo.networks import StagedNetwork, create
 from docendo.networks.catalog import PRETRAINED, canonical, is_foreign
 from docendo.networks.weights import read
-from docendo.recipes.settings import RunSettings
-
-_SUFFIXES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt"}
+from docendo.recipes.settings import RunSettings, names_weights
 
 
 def default_networks(data: DataSet) -> dict[str, str]:
@@ -68,8 +66,7 @@ class Builder:
 
     def is_trained(self, role: str) -> bool:
         """Say whether the user gave weights for this role."""
-        path = Path(self.networks[role])
-        return path.suffix in _SUFFIXES or path.is_file()
+        return names_weights(self.networks[role])
 
     def _create(self, name: str) -> StagedNetwork:
         data = self.data

@@ -14,6 +14,7 @@ from docendo.core import Method, Phase
 from docendo.engine.rehearse import PhasePlan, rehearsal
 from docendo.networks import StagedNetwork, macs, parameters
 from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.following import recipe_notes
 from docendo.recipes.run import seeded
 from docendo.recipes.settings import Request, RunSettings, flags_of
 
@@ -73,7 +74,7 @@ def explain(
         method: a method's name or object.
         set: further settings by dotted key, as `docendo.train` takes them.
         config: a YAML file with settings.
-        named: teacher, student, data, epochs and so on, as `docendo.train` takes them.
+        named: teacher, student, recipe, data, epochs and so on, as `docendo.train` takes them.
 
     Raises:
         DocendoError: as `train` does, and if a method's losses do not do what they say.
@@ -101,7 +102,11 @@ def explain(
         tuple(epochs),
         next(iter(deployable)),
         tuple(deployable),
-        (*getattr(request.method, "notes", ()), *(note for plan in plans for note in plan.notes)),
+        (
+            *recipe_notes(settings),
+            *getattr(request.method, "notes", ()),
+            *(note for plan in plans for note in plan.notes),
+        ),
     )
 
 

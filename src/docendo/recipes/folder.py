@@ -12,11 +12,12 @@ import yaml
 
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
-from docendo.methods import values_of
 from docendo.methods.names import label_of
+from docendo.recipes.following import standard_of
 from docendo.recipes.settings import RUN_KEYS, RunSettings
 
 _FLAGS = {
+    "recipe": "--recipe",
     "data.name": "--data",
     "data.root": "--root",
     "data.image_size": "--image-size",
@@ -45,14 +46,16 @@ def command_of(settings: RunSettings, method: Any, out: Path) -> str:
     words = ["docendo", "train", settings.method]
     for role, network in settings.networks.items():
         words += [f"--{role}", network]
-    defaults = values_of(type(method)())
+    standard = standard_of(settings, method)
+    usual = standard.settings
     for key, value in settings.settings.items():
-        if key not in defaults or value != defaults[key]:  # a held method other than the default has other settings
+        if key not in usual or value != usual[key]:  # a held method other than the default has other settings
             words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
-    values, plain = settings.model_dump(mode="json"), RunSettings(method=settings.method).model_dump(mode="json")
+    values, plain = settings.model_dump(mode="json"), standard.model_dump(mode="json")
+    always = {"data.name", "epochs", "seed"} | ({"recipe"} if settings.recipe else set())
     for key in RUN_KEYS:
         value = _at(values, key)
-        if value != _at(plain, key) or key in ("data.name", "epochs", "seed"):
+        if value != _at(plain, key) or key in always:
             if key in _SWITCHES:
                 words += [_SWITCHES[key]]
             elif key in _FLAGS:

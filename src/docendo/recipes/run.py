@@ -32,6 +32,7 @@ from docendo.metrics import Accuracy, ensemble, evaluate, peak_memory
 from docendo.networks import StagedNetwork, load, macs, parameters, save
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
+from docendo.recipes.following import recipe_notes
 from docendo.recipes.settings import Request, RunSettings, flags_of
 
 
@@ -64,6 +65,7 @@ def train(
     scratch: str | Path | None = None,
     peer: str | Path | None = None,
     pretrained: bool | None = None,
+    recipe: str | None = None,
     data: str | Path | None = None,
     root: str | Path | None = None,
     download: bool | None = None,
@@ -94,6 +96,7 @@ def train(
         scratch: in such methods, the one that learns beside the student; default: as the teacher.
         peer: in mutual learning, what learns beside the student; default: as the teacher.
         pretrained: start networks of timm and torchvision from their published weights.
+        recipe: a published protocol to start from ("crd"), which config, set and the arguments here go over.
         data: "digits", "cifar10", "cifar100", or the path of a folder of class folders or of Parquet files.
         root: where the files of named data sets are.
         download: fetch a named data set if it is not there.
@@ -130,6 +133,7 @@ def train(
             "scratch": scratch,
             "peer": peer,
             "pretrained": pretrained,
+            "recipe": recipe,
             "data": data,
             "root": root,
             "download": download,
@@ -197,7 +201,7 @@ def _train(
     fabric: Fabric, method: Any, settings: RunSettings, images: DataSet, folder: Path, progress: Progress
 ) -> None:
     command = command_of(settings, method, folder)
-    for note in (*images.notes, *getattr(method, "notes", ())):
+    for note in (*recipe_notes(settings), *images.notes, *getattr(method, "notes", ())):
         progress.say(note)
     images = images.to(fabric.device)
     trainer = Trainer(fabric, images, settings, settings.seed, folder, progress, f"{command} --resume")
@@ -289,7 +293,8 @@ def _expected(network: Any, images: DataSet) -> Expectation:
 
 def data_settings_of(settings: RunSettings) -> dict[str, Any]:
     """Give what evaluation needs to find the same test images again, without any path."""
-    return settings.data.model_dump(mode="json", exclude={"name", "root", "download", "memory", "workers"})
+    others = {"name", "root", "download", "memory", "workers", "smallest_crop", "mean", "std"}
+    return settings.data.model_dump(mode="json", exclude=others)
 
 
 def _rehearsal(images: DataSet) -> Any:

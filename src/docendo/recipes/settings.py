@@ -11,18 +11,22 @@ from pydantic import BaseModel, Field, ValidationError
 
 from docendo.core import Method
 from docendo.data import DataSettings
-from docendo.engine.settings import TrainSettings
+from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.errors import DocendoError, nearest
 from docendo.methods import METHODS, make, name_of, settings_of, values_of
 from docendo.methods.names import OWN, label_of
+from docendo.networks.catalog import canonical
+from docendo.networks.weights import read
+from docendo.recipes.protocols import RECIPES, Recipe, Values, recipe_named
 
-Values = dict[str, Any]
+_SUFFIXES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt"}
 
 
 class RunSettings(TrainSettings):
-    """A whole run: the recipe of `TrainSettings`, and who trains on what."""
+    """A whole run: how to train, as `TrainSettings` say, and who trains on what."""
 
     method: str = Field(description="the method's name")
+    recipe: str | None = Field(None, description="the published protocol that the settings started from")
     settings: Values = Field({}, description="the method's own settings")
     networks: dict[str, str] = Field({}, description="a network name or weights file for each role")
     pretrained: bool = Field(False, description="start timm and torchvision networks from their published weights")
@@ -33,16 +37,18 @@ class RunSettings(TrainSettings):
 class Request:
     """What a user asked for, before the data set is known: fills in defaults that depend on it.
 
+    A recipe goes over the defaults, a configuration file over the recipe, flags and sets over all of them.
+
     Args:
         method: a method's name, or a method object of the user's own.
         flags: run settings by dotted key, as the command line's options name them; None means not given.
         sets: `--set` values by key: the method's own settings, or a run's.
-        config: a YAML file with a run's settings, which flags and sets override.
+        config: a YAML file with a run's settings.
 
     Attributes:
         method: the method with its settings.
         data: which images.
-        machine: the recipe and the machine's part as far as they are known, for starting processes.
+        machine: how to train and the machine's part as far as they are known, for starting processes.
 
     Raises:
         DocendoError: unknown keys with the nearest, values out of range, an unreadable file.
@@ -59,6 +65,7 @@ class Request:
         template = make(method) if isinstance(method, str) else method
         name = name_of(template)
         own = {**values.pop("settings", {})}
+        of_config = values.get("recipe")
         if values.pop("method", name) != name:
             raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
         method_keys = {setting.key for setting in settings_of(type(template))}
@@ -82,8 +89,11 @@ class Request:
         for key, value in (flags or {}).items():
             if value is not None:
                 _put(values, key, value)
+        recipe = _recipe_of(values, of_config, config)
+        if recipe is not None:
+            values = _over(values_in(recipe, values.get("networks") or {}), values)
         if isinstance(method, str):
-            self.method: Any = make(name, own)
+            self.method: Any = make(name, {**(recipe.methods.get(name, {}) if recipe else {}), **own})
         elif own:
             raise DocendoError(f"{name} is an object: set its fields when you make it, not by {', '.join(own)}")
         else:
@@ -196,6 +206,53 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 RUN_KEYS = tuple(_keys(RunSettings))
 """The dotted names of a run's settings, as `--set` takes them."""
+
+
+def names_weights(network: str) -> bool:
+    """Say whether what stands for a network is a weights file, and not a network's name."""
+    path = Path(network)
+    return path.suffix in _SUFFIXES or path.is_file()
+
+
+def values_in(recipe: Recipe, networks: Mapping[str, str]) -> Values:
+    """Give what a recipe sets in a run with these networks by role, as far as they are known."""
+    student = networks.get("student") if recipe.student_lr else None
+    if student is None:
+        return recipe.values()
+    return recipe.values(read(student).network.spec.architecture if names_weights(student) else canonical(student))
+
+
+def _recipe_of(values: Values, of_config: Any, config: str | Path | None) -> Recipe | None:
+    """Find the recipe that is asked for, and write its name as it is usual.
+
+    Raises:
+        DocendoError: an unknown one, another one than in the configuration file, or `scale_lr` on a learning rate of
+            the recipe that is not for the batch size which `scale_lr` takes it to be for.
+    """
+    if values.get("recipe") is None:
+        return None
+    name = values["recipe"] = recipe_named(values["recipe"])
+    if of_config is not None and recipe_named(of_config) != name:
+        raise DocendoError(
+            f"{config} is of the recipe {of_config}, and its settings would go over those of {name}: leave one of "
+            "the two out"
+        )
+    recipe = RECIPES[name]
+    if values.get("scale_lr") and "lr" not in values and recipe.training.batch_size != REFERENCE_BATCH:
+        raise DocendoError(
+            f"scale_lr takes lr to be for {REFERENCE_BATCH} images a step, but that of the recipe {name} is for "
+            f"{recipe.training.batch_size}: leave scale_lr out and give --lr"
+        )
+    return recipe
+
+
+def _over(lower: Values, upper: Values) -> Values:
+    """Lay settings over others, group by group."""
+    merged = {**lower, **upper}
+    for key, value in lower.items():
+        if isinstance(value, dict) and isinstance(upper.get(key), dict):
+            merged[key] = _over(value, upper[key])
+    return merged
 
 
 def _read(path: Path) -> Values:

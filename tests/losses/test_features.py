@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from docendo.losses import attention_map, attention_transfer, hint
+from docendo.errors import DocendoError
+from docendo.losses import attention_map, attention_transfer, hint, simkd, vid
+from tests.losses.agreement import assert_agree, draw, mean
 
 Pair = tuple[Tensor, Tensor]
 
@@ -134,3 +136,46 @@ def test_losses_survive_large_features_in_any_precision(dtype: torch.dtype) -> N
     (attention_transfer(student, teacher) + hint(student, teacher)).backward()
     assert student.grad is not None
     assert student.grad.isfinite().all()
+
+
+def test_simkd_is_the_mean_square() -> None:
+    student, teacher = draw((2, 3, 2, 2), (2, 3, 2, 2))
+    gaps = zip(student.flatten(), teacher.detach().flatten(), strict=True)
+    assert_agree(simkd(student, teacher), mean([(a - b) ** 2 for a, b in gaps]), student)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2, 2), (4, 3, 2, 1), (4, 3)])
+def test_vid_is_the_slow_loop(shape: tuple[int, ...]) -> None:
+    student, teacher, scale = draw(shape, shape, (3,))
+    values = []
+    for c in range(3):
+        variance = (1 + scale[c].exp()).log() + 1e-5
+        for m, t in zip(student[:, c].flatten(), teacher.detach()[:, c].flatten(), strict=True):
+            values.append(((m - t) ** 2 / variance + variance.log()) / 2)
+    assert_agree(vid(student, teacher, scale), mean(values), student, scale)
+
+
+def test_vid_is_least_where_the_variance_is_the_mean_square() -> None:
+    student, teacher = draw((50, 2, 3, 3), (50, 2, 3, 3))
+    variance = (student - teacher).square().mean(dim=(0, 2, 3)).detach()
+    scale = (variance - 1e-5).expm1().log().requires_grad_()
+    vid(student, teacher, scale).backward()
+    torch.testing.assert_close(scale.grad, torch.zeros(2, dtype=torch.float64))
+
+
+def test_vid_stays_finite_however_sure_it_is() -> None:
+    for sure in (-1e4, 1e4):
+        scale = torch.tensor([sure], requires_grad=True)
+        loss = vid(torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), scale)
+        loss.backward()
+        assert loss.isfinite()
+        assert scale.grad is not None
+        assert scale.grad.isfinite().all()
+    assert vid(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([-1e4])).item() == pytest.approx(math.log(1e-5) / 2)
+
+
+def test_vid_has_a_scale_for_each_channel() -> None:
+    with pytest.raises(
+        DocendoError, match=r"^vid has \(1,\) scales for maps of shape \(2, 3, 4, 4\): give one a channel$"
+    ):
+        vid(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.zeros(1))

@@ -152,13 +152,13 @@ def crd_log_normalization(
 def _scores(embedding: Tensor, positive: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Give the scores of the true pairs (B,) and of the drawn ones (B, N)."""
     embedding, positive = pair("crd_bank", embedding, positive)
-    shared = negatives.ndim == 2
-    if negatives.shape[-1:] != embedding.shape[1:] or not (shared or negatives.shape[:1] == embedding.shape[:1]):
+    (batch, size), shape = embedding.shape, tuple(negatives.shape)
+    if len(shape) < 2 or shape[-1] != size or shape[:-2] not in ((), (batch,)):
         raise DocendoError(
-            f"crd_bank has embeddings of shape {tuple(embedding.shape)} and negatives of shape "
-            f"{tuple(negatives.shape)}: give negatives as (B, N, D) or (N, D)"
+            f"crd_bank has embeddings of shape {(batch, size)} and negatives of shape {shape}: "
+            "give negatives as (B, N, D) or (N, D)"
         )
     negatives = at_least_float32(negatives.detach())
     embedding = unit(embedding) / temperature
-    drawn = embedding @ negatives.mT if shared else (negatives @ embedding[:, :, None])[:, :, 0]
+    drawn = embedding @ negatives.mT if len(shape) == 2 else (negatives @ embedding[:, :, None])[:, :, 0]
     return (embedding * positive).sum(dim=1), drawn

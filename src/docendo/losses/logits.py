@@ -49,7 +49,8 @@ def kd(
             in a teacher that is to become easy to follow.
         standardize: whether the logits of each sample, on both sides, first lose their mean and are divided by their
             standard deviation (of K - 1 degrees of freedom, plus 1e-7), so that a student need not match the
-            teacher's scale. K is at least 2 then, and rows whose logits are all alike have no gradient.
+            teacher's scale. K is at least 2 then. Logits that are all alike, as those of a head that starts at 0,
+            only lose their mean.
 
     Returns:
         A scalar, at least 0, and 0 where both say the same.
@@ -143,4 +144,6 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, detach_target: 
 
 def _standardized(logits: Tensor) -> Tensor:
     std, mean = torch.std_mean(logits, dim=1, keepdim=True)
-    return (logits - mean) / (std + 1e-7)
+    # Alike but for rounding: to divide would give the gradient a factor of 1e7.
+    alike = std <= 1e-6 * logits.abs().amax(dim=1, keepdim=True)
+    return (logits - mean) / std.masked_fill(alike, 1.0).add(1e-7)

@@ -25,8 +25,9 @@ def similarity_preserving(student_features: Tensor, teacher_features: Tensor) ->
     Raises:
         DocendoError: if the sides have not the same number of images.
 
-    Deviations: none from RepDistiller and torchdistill; a sample whose features are all 0 is similar to nothing, and
-    its similarities have no direction: they count as 0.
+    Deviations: none from RepDistiller. torchdistill 1.1.5 divides rows by their L1 norm, as it hands the axis to
+    `normalize` in the place of the order. A sample whose features are all 0 is similar to nothing, and its
+    similarities have no direction: they count as 0.
 
     References:
         Tung, Mori: Similarity-Preserving Knowledge Distillation, ICCV 2019, arXiv 1907.09682, equations 1 to 4.

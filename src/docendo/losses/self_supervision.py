@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from docendo.errors import DocendoError
 from docendo.losses.inputs import at_least_float32, pair, unit
 
 
@@ -89,7 +90,10 @@ def sskd_contrast(normal: Tensor, rotated: Tensor, temperature: float = 1.0) -> 
     >>> round(sskd_contrast(z, z[:, None]).item(), 4)  # log(1 + exp(-1))
     0.3133
     """
-    pair("sskd_contrast", rotated, normal, agreeing=1)
+    if len(rotated) != len(normal):
+        raise DocendoError(
+            f"sskd_contrast has {len(normal)} upright images and transforms of {len(rotated)}: both need the same"
+        )
     return F.cross_entropy(*_similarities(at_least_float32(normal), at_least_float32(rotated), temperature))
 
 

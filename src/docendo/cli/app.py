@@ -12,6 +12,7 @@ from cyclopts import App
 
 from docendo import __version__
 from docendo.cli.apply import evaluate, predict
+from docendo.cli.check import check
 from docendo.cli.demo import demo
 from docendo.cli.errors import guarded
 from docendo.cli.explain import explain
@@ -41,6 +42,7 @@ def make_app() -> App:
     app.command(evaluate, usage="Usage: docendo evaluate WEIGHTS|RUN... [OPTIONS]")
     app.command(predict, usage="Usage: docendo predict WEIGHTS|RUN IMAGE... [OPTIONS]")
     app.command(show_list, name="list", usage="Usage: docendo list KIND [OPTIONS]")
+    app.command(check, usage="Usage: docendo check METHOD")
     app.command(demo)
     return app
 

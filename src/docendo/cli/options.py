@@ -31,6 +31,10 @@ class RunOptions:
     networks: Annotated[
         str | None, Parameter(help="TEACHER:STUDENT, both in one, such as resnet32x4:resnet8x4 (docendo list pairs).")
     ] = None
+    add: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), show_default=False, help="Add a transfer method's loss (at, sp, ...); repeatable."),
+    ] = ()
     pair: Annotated[
         tuple[str, ...],
         Parameter(negative=(), show_default=False, help="T:S: compare stage T of the teacher with S; repeatable."),
@@ -75,14 +79,17 @@ class RunOptions:
 
     def keywords(self) -> dict[str, Any]:
         """Give what was asked for as keywords of `docendo.train`."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sets", "pair", "networks")}
+        given = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sets", "add", "pair", "networks")
+        }
         if self.networks is not None:
             given |= self._both(self.networks)
         sets = pairs(self.sets)
-        if self.pair:
-            if "pairs" in sets:
-                raise DocendoError(f"--pair and --set pairs={sets['pairs']} are both given: give one of them")
-            sets["pairs"] = ",".join(self.pair)
+        for option, key, given_here in (("pair", "pairs", self.pair), ("add", "add", self.add)):
+            if given_here and key in sets:
+                raise DocendoError(f"--{option} and --set {key}={sets[key]} are both given: give one of them")
+            if given_here:
+                sets[key] = ",".join(given_here)
         return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": sets}
 
     def _both(self, networks: str) -> dict[str, str]:

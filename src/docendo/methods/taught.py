@@ -45,10 +45,13 @@ class Taught(ABC):
 
     def distil(self, train: Train, teacher: nn.Module, student: Any) -> Any:
         """Train the student from the frozen teacher."""
+        return train(self.phase(teacher, student))["student"]
+
+    def phase(self, teacher: nn.Module, student: Any) -> Phase:
+        """Give the phase in which the student learns, with whatever learns beside it."""
         lessons = [method.lesson(teacher, student) for method in (self, *self.add)]
         learners = {"student": student, **learners_of(lessons)}
-        losses = partial(self.losses, lessons)
-        return train(Phase("student", learners, losses, frozen={"teacher": teacher}))["student"]
+        return Phase("student", learners, partial(self.losses, lessons), frozen={"teacher": teacher})
 
     def losses(self, lessons: Sequence[Lesson], net: Networks, batch: Batch) -> Iterator[LossTerm]:
         """Yield the cross-entropy with the labels, then the terms of each lesson."""

@@ -217,6 +217,17 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
             for f in (
                 sg,
                 kl,
+    def decoupled(teaches: Tensor, learns: Tensor, alpha: float, beta: float, T: float) -> Tensor:
+        """Divergences of label against rest and within the rest, a mean over images, times T^2."""
+        total = learns.new_zeros(())
+        for t, s, y in zip(teaches, learns, labels.tolist(), strict=True):
+            q, p = (t / T).softmax(0), (s / T).softmax(0)
+            label, rest = q[y] * (q[y] / p[y]).log(), (1 - q[y]) * ((1 - q[y]) / (1 - p[y])).log()
+            others = [c for c in range(len(q)) if c != y]
+            q, p = q[others] / (1 - q[y]), p[others] / (1 - p[y])
+            total = total + alpha * (label + rest) + beta * (q * (q / p).log()).sum()
+        return T * T * total / len(labels)
+
                 squares,
                 mean_square,
                 at,
@@ -233,6 +244,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
     }
 
 
+                decoupled,
 # What a rehearsal shows
 
 
@@ -470,7 +482,15 @@ class Fault:
 
 
 Replacement = tuple[str, ast.AST, ast.AST]
-DETACH_THEIR_SECOND = {"kd", "logit_mse", "attention_transfer", "hint", "feature_distance"}
+DETACH_THEIR_SECOND = {
+    "kd",
+    "logit_mse",
+    "attention_transfer",
+    "hint",
+    "feature_distance",
+    "dkd",
+    "vid",
+}
 """Losses that detach what teaches, unless told otherwise (see tests/losses): to detach it before changes nothing."""
 SWITCHES = ("detach_target", "block")
 OF_OUTPUTS = ("logits", "pooled", "stages", "deepest", "outputs")

@@ -5,6 +5,7 @@ from docendo.methods.ban import BAN
 from docendo.methods.byot import BYOT
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
 from docendo.methods.confidence_penalty import ConfidencePenalty
+from docendo.methods.dkd import DKD
 from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
 from docendo.methods.kd import KD
@@ -35,6 +36,7 @@ METHODS = {
     "fitnet": FitNet,
     "byot": BYOT,
 }
+    "dkd": DKD,
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
 """Other names that people know a method by."""
@@ -48,6 +50,7 @@ __all__ = [
     "KD",
     "METHODS",
     "SFTN",
+    "DKD",
     "SOKD",
     "TESKD",
     "CollaborativeTeaching",

@@ -177,6 +177,12 @@ def at(a: Tensor, b: Tensor) -> Tensor:
     return mean_square(*(m / m.pow(2).sum(1, keepdim=True).sqrt() for m in maps))
 
 
+def likelihood(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """Negative log likelihood under Gaussians of one variance a channel, a mean over all, without its constant."""
+    v = (1 + log_scale.exp()).log().reshape(1, -1, 1, 1) + 1e-5
+    return ((target - mean).pow(2) / (2 * v) + v.log() / 2).mean()
+
+
 def channels_first(features: Tensor) -> Tensor:
     """(B, H, W, C) to (B, C, H, W)."""
     return features.permute(0, 3, 1, 2)
@@ -231,6 +237,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
                 squares,
                 mean_square,
                 at,
+                likelihood,
                 channels_first,
                 halved,
                 top_scores,

@@ -2,6 +2,7 @@
 
 from docendo.branches.adapters import adapter, transform
 from docendo.branches.bridge import FeatureAdapter, new_top, with_top
+from docendo.branches.gaussians import Gaussians
 from docendo.branches.heads import Heads, head_weights
 from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
 from docendo.branches.pyramid import Pyramid
@@ -11,6 +12,7 @@ from docendo.branches.student_branch import StudentBranches
 
 __all__ = [
     "FeatureAdapter",
+    "Gaussians",
     "Heads",
     "Pyramid",
     "ShallowClassifiers",

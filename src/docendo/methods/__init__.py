@@ -18,6 +18,7 @@ from docendo.methods.sftn import SFTN
 from docendo.methods.sokd import SOKD
 from docendo.methods.teskd import TESKD
 from docendo.methods.tolerant_teacher import TolerantTeacher
+from docendo.methods.vid import VID
 
 METHODS = {
     "plain": Plain,
@@ -35,8 +36,9 @@ METHODS = {
     "at": AT,
     "fitnet": FitNet,
     "byot": BYOT,
-}
     "dkd": DKD,
+    "vid": VID,
+}
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
 """Other names that people know a method by."""
@@ -46,13 +48,14 @@ __all__ = [
     "AT",
     "BAN",
     "BYOT",
+    "DKD",
     "DML",
     "KD",
     "METHODS",
     "SFTN",
-    "DKD",
     "SOKD",
     "TESKD",
+    "VID",
     "CollaborativeTeaching",
     "ConfidencePenalty",
     "FitNet",

@@ -96,9 +96,9 @@ def crd_bank(
     Raises:
         DocendoError: if the shapes do not fit.
 
-    Deviations: RepDistiller and torchdistill add 1e-7 to denominators; here all is in log space and needs none. The
-    paper's h has the sigmoid's place (equations 10 and 18); Z is not in the paper, but in its code. They draw
-    negatives with replacement, so the image itself can be among them; that is up to the bank.
+    Deviations: the paper's P has no Z, its code has. RepDistiller and torchdistill add 1e-7 to denominators; here all
+    is in log space and needs none. They draw negatives with replacement, so the image itself can be among them; that
+    is up to the bank.
 
     References:
         Tian, Krishnan, Isola: Contrastive Representation Distillation, ICLR 2020, arXiv 1910.10699, section 3.1 and

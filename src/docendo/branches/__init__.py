@@ -1,20 +1,26 @@
 """What is grafted onto networks while they train, and dropped afterwards."""
 
 from docendo.branches.adapters import adapter, transform
+from docendo.branches.bank import Bank, Embeddings
 from docendo.branches.bridge import FeatureAdapter, new_top, with_top
 from docendo.branches.gaussians import Gaussians
 from docendo.branches.heads import Heads, head_weights
 from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
 from docendo.branches.pyramid import Pyramid
+from docendo.branches.rotations import RotationHeads, turned, upright, with_rotations
 from docendo.branches.shallow_classifiers import ShallowClassifiers
 from docendo.branches.stem import share_stem
 from docendo.branches.student_branch import StudentBranches
+from docendo.branches.widths import pooled_width
 
 __all__ = [
+    "Bank",
+    "Embeddings",
     "FeatureAdapter",
     "Gaussians",
     "Heads",
     "Pyramid",
+    "RotationHeads",
     "ShallowClassifiers",
     "StagePairs",
     "StudentBranches",
@@ -23,7 +29,11 @@ __all__ = [
     "new_top",
     "pair_from_the_end",
     "paired",
+    "pooled_width",
     "share_stem",
     "transform",
+    "turned",
+    "upright",
+    "with_rotations",
     "with_top",
 ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from docendo.branches.adapters import adapter
+from docendo.branches.widths import pooled_width
 from docendo.core import Output
 from docendo.errors import DocendoError
-from docendo.networks.staged import evaluating
 
 Pair = tuple[Tensor, Tensor]
 
@@ -72,14 +71,9 @@ class FeatureAdapter(nn.Module):
         self.pooled: nn.Module = nn.Identity()
         if resize:
             self.maps = adapter(learner.shapes[-1], teacher.shapes[-1], sides="pooling")
-            self.pooled = nn.Linear(_pooled_width(learner), _pooled_width(teacher))
+            self.pooled = nn.Linear(pooled_width(learner), pooled_width(teacher))
 
     def forward(self, learner: Output, teacher: Output) -> tuple[Pair, Pair]:
         """Give (learner's, teacher's) maps (B, C, H, W) and pooled features (B, D) of outputs with a last stage."""
         maps = self.maps(self.learns.maps(learner.stages[-1])), self.teaches.maps(teacher.stages[-1])
         return maps, (self.pooled(learner.pooled), teacher.pooled)
-
-
-def _pooled_width(network: Any) -> int:
-    with evaluating(network), torch.no_grad():
-        return int(network(network.example_images()).pooled.shape[1])

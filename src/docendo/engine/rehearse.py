@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from docendo.core import Batch, LossTerm, Output, Phase, Staged
 from docendo.data import Split
@@ -182,7 +182,8 @@ def _part_of(learners: Learners, name: str) -> str:
             if any(parameter is p for p in stage.parameters()):
                 return f"{role}.stage{i}"
         return f"{role}.head"
-    indices = [p for p in path[:2] if p.isdigit()]
+    named = isinstance(module, nn.ModuleDict)  # its parts have names of their own
+    indices = [] if named else [p for p in path[:2] if p.isdigit()]
     return f"{role}.{indices[0] if indices else path[0]}"
 
 

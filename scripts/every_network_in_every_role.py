@@ -20,14 +20,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import torch
 from torch import nn
 
 from docendo.core import Batch, Phase
 from docendo.engine.folding import folded
-from docendo.engine.networks import Learners, answer, freeze, lay_out
+from docendo.engine.networks import Learners, answer, fit, freeze, lay_out
 from docendo.errors import DocendoError
 from docendo.methods import make
 from docendo.networks import StagedNetwork, create, names
@@ -86,7 +86,7 @@ class Cast:
 
 
 class Build:
-    """Gives the networks of one pair; the teacher of `kd` counts as trained, so that it is frozen at once."""
+    """Gives the networks of one pair; a teacher counts as trained, so that it is frozen at once, but not SFTN's."""
 
     def __init__(self, cast: Cast, pair: Pair) -> None:
         self.cast, self.pair = cast, pair
@@ -97,19 +97,21 @@ class Build:
 
     def is_trained(self, role: str) -> bool:
         """Say whether the role's network is taken as it is."""
-        return self.pair.method == "kd" and role == "teacher"
+        return self.pair.method != "sftn" and role == "teacher"
 
 
 def attempt(pair: Pair, cast: Cast) -> str:
     """Take a training step in each phase of a method; give "ok" or why docendo refuses the pair."""
     torch.manual_seed(1)
     images = torch.randn(2, pair.channels, pair.size, pair.size).contiguous(memory_format=torch.channels_last)
-    batch = Batch.of(images, torch.tensor([0, 1]))
+    upright = Batch.of(images, torch.tensor([0, 1]))
 
     def step(phase: Phase) -> Mapping[str, nn.Module]:
         if pair.method == "sftn" and phase.name == "student":
             return phase.learners  # the same step as that of kd
         freeze(phase.frozen)
+        fit(phase.learners, len(images))
+        batch = phase.views(upright) if phase.views else upright
         everything = {
             role: frozenset({"logits", "pooled", *(f"stages.{i}" for i in range(len(net.stages)))})  # type: ignore[arg-type]
             for role, net in phase.frozen.items()
@@ -130,6 +132,17 @@ def attempt(pair: Pair, cast: Cast) -> str:
     return "ok"
 
 
+def logged(pair: Pair, cast: Cast, log: TextIO) -> str:
+    """Try, and write a line about it; whatever else goes wrong is what these scripts look for."""
+    began = time.perf_counter()
+    try:
+        result = attempt(pair, cast)
+    except Exception as error:
+        result = f"FAILED: {type(error).__name__}: {' '.join(str(error).split())}"
+    print(*pair, f"{time.perf_counter() - began:.2f}", result, sep="\t", file=log, flush=True)
+    return result
+
+
 def pairs(names: Iterable[str], partners: Iterable[str], size: int, channels: int) -> Iterator[Pair]:
     """Give each network as teacher and student of both methods beside each partner."""
     for name, partner in itertools.product(names, partners):
@@ -145,7 +158,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="none: only print what the log holds")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    done = _read(arguments.log)
+    done = read(arguments.log)
     cast = Cast()
     with arguments.log.open("a", encoding="utf-8") as log:
         for size, channels, name in itertools.product(arguments.sizes, CHANNELS, names()):
@@ -154,18 +167,13 @@ def main() -> None:
             for pair in dict.fromkeys(pairs([name], PARTNERS, size, channels)):
                 if pair in done:
                     continue
-                began = time.perf_counter()
-                try:
-                    done[pair] = attempt(pair, cast)
-                except Exception as error:  # whatever it is, it is what this script looks for
-                    done[pair] = f"FAILED: {type(error).__name__}: {' '.join(str(error).split())}"
-                seconds = f"{time.perf_counter() - began:.2f}"
-                print(*pair, seconds, done[pair], sep="\t", file=log, flush=True)
+                done[pair] = logged(pair, cast, log)
             cast.forget(*PARTNERS)
     raise SystemExit(_table(done))
 
 
-def _read(log: Path) -> dict[Pair, str]:
+def read(log: Path) -> dict[Pair, str]:
+    """Give what came of the attempts in a log."""
     found = {}
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
         method, teacher, student, size, channels, _, result = line.split("\t")
@@ -188,6 +196,11 @@ def _table(done: Mapping[Pair, str]) -> int:
             failed = len(found) - ok - refused
             cells.append(f"{ok}+{refused}" + (f" !{failed}" if failed else ""))
         print(f"{name:20}" + "".join(f"{cell:>10}" for cell in cells))
+    return summary(done)
+
+
+def summary(done: Mapping[Pair, str]) -> int:
+    """Print what was refused or failed, and how often; give the number of failures."""
     results = Counter(done.values())
     for kind in ("refused", "FAILED"):
         chosen = [(text, count) for text, count in results.most_common() if text.startswith(kind)]

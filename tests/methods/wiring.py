@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from docendo.core import Batch, Phase, Staged
-from docendo.engine.networks import Learners, together
+from docendo.engine.networks import Learners, fit, together
 from docendo.engine.rehearse import rehearse
 from docendo.methods import METHODS, make
 from docendo.networks import NetworkSpec
@@ -183,6 +183,23 @@ def likelihood(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return ((target - mean).pow(2) / (2 * v) + v.log() / 2).mean()
 
 
+def nce(e: Tensor, rows: Any, T: float) -> Tensor:
+    """-log h of the true pair and -log(1 - h) of each drawn one, h = P / (P + N / M), a mean over images."""
+    N, M = rows.negatives.shape[1], rows.images
+    Z = M * math.exp(1 / (2 * e.shape[1] * T * T))
+    total = e.new_zeros(())
+    for one, u, v in zip(e, rows.positive, rows.negatives, strict=True):
+        of_u, of_v = ((x @ (one / one.norm()) / T).exp() / Z for x in (u, v))
+        total = total - (of_u / (of_u + N / M)).log() - (N / M / (of_v + N / M)).log().sum()
+    return total / len(e)
+
+
+def found(a: Tensor, b: Tensor, T: float) -> Tensor:
+    """-log of the softmax of cosines over T, of each row of a with those of b, at the row's own place; a mean."""
+    cosines = [[x @ y / (x.norm() * y.norm()) for y in b] for x in a]
+    return -torch.stack([(torch.stack(row) / T).log_softmax(0)[i] for i, row in enumerate(cosines)]).mean()
+
+
 def channels_first(features: Tensor) -> Tensor:
     """(B, H, W, C) to (B, C, H, W)."""
     return features.permute(0, 3, 1, 2)
@@ -238,6 +255,8 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
                 mean_square,
                 at,
                 likelihood,
+                nce,
+                found,
                 channels_first,
                 halved,
                 top_scores,
@@ -248,6 +267,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
         },
         "images": images,
         "labels": labels,
+        "index": torch.arange(len(labels)),
     }
 
 
@@ -318,6 +338,7 @@ def check(stated: Stated, method: Any) -> None:
 
         def train(phase: Phase) -> Mapping[str, nn.Module]:
             seen.append(phase.name)
+            fit(phase.learners, images=7)
             if len(seen) <= len(stated.phases):
                 _compare_phase(stated.phases[len(seen) - 1], phase, batch, build, compare)
             else:
@@ -351,7 +372,10 @@ def _compare_phase(
     with torch.no_grad():
         answers = {role: network.eval()(batch.images) for role, network in phase.frozen.items()}
     parameters = list(learners.parameters())
+    buffers = {name: buffer.clone() for name, buffer in learners.named_buffers()}
     terms = {term.name: term for term in learners(batch, answers)}
+    for name, buffer in learners.named_buffers():
+        buffer.data.copy_(buffers[name])  # formulas see what the losses saw
     names: dict[str, Any] = formulas(batch.images, batch.labels)
     for role, learner in learners.roles.items():
         names[role] = Seen(*learner(batch.images), learner) if isinstance(learner, Staged) else learner
@@ -497,6 +521,7 @@ DETACH_THEIR_SECOND = {
     "feature_distance",
     "dkd",
     "vid",
+    "crd_bank",
 }
 """Losses that detach what teaches, unless told otherwise (see tests/losses): to detach it before changes nothing."""
 SWITCHES = ("detach_target", "block")

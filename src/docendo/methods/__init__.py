@@ -5,6 +5,7 @@ from docendo.methods.ban import BAN
 from docendo.methods.byot import BYOT
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
 from docendo.methods.confidence_penalty import ConfidencePenalty
+from docendo.methods.crd import CRD
 from docendo.methods.dkd import DKD
 from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
@@ -38,6 +39,7 @@ METHODS = {
     "byot": BYOT,
     "dkd": DKD,
     "vid": VID,
+    "crd": CRD,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -48,6 +50,7 @@ __all__ = [
     "AT",
     "BAN",
     "BYOT",
+    "CRD",
     "DKD",
     "DML",
     "KD",

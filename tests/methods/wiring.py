@@ -43,6 +43,7 @@ from docendo.engine.rehearse import rehearse
 from docendo.methods import METHODS, make
 from docendo.networks import NetworkSpec
 from docendo.networks.staged import Layout
+from tests.methods.turned import alike, contrast, least_wrong, turned, upright
 from tests.tiny import Native
 
 STATED = Path(__file__).parent / "stated"
@@ -200,6 +201,108 @@ def found(a: Tensor, b: Tensor, T: float) -> Tensor:
     return -torch.stack([(torch.stack(row) / T).log_softmax(0)[i] for i, row in enumerate(cosines)]).mean()
 
 
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Correlation of two lists of numbers."""
+    a, b = a - a.mean(), b - b.mean()
+    return (a * b).sum() / ((a * a).sum() * (b * b).sum()).sqrt()
+
+
+def dist(teaches: Tensor, learns: Tensor, beta: float, gamma: float, T: float) -> Tensor:
+    """What is left to full correlation, over the classes of an image and the images of a class, times T^2."""
+    q, p = (teaches / T).softmax(1), (learns / T).softmax(1)
+    images = torch.stack([1 - pearson(a, b) for a, b in zip(p, q, strict=True)]).mean()
+    classes = torch.stack([1 - pearson(a, b) for a, b in zip(p.T, q.T, strict=True)]).mean()
+    return T * T * (beta * images + gamma * classes)
+
+
+def over(temperatures: str, loss: Callable[..., Tensor], teaches: Tensor, learns: Tensor) -> Tensor:
+    """A loss of softened outputs, summed over temperatures."""
+    total = learns.new_zeros(())
+    for T in temperatures.split(","):
+        total = total + loss(teaches, learns, T=float(T))
+    return total
+
+
+def images_level(teaches: Tensor, learns: Tensor, T: float) -> Tensor:
+    """Squared differences of the products of images' probabilities, over the number of images."""
+    q, p = (teaches / T).softmax(1), (learns / T).softmax(1)
+    return sum(((p[i] * p[j]).sum() - (q[i] * q[j]).sum()) ** 2 for i in range(len(p)) for j in range(len(p))) / len(p)
+
+
+def classes_level(teaches: Tensor, learns: Tensor, T: float) -> Tensor:
+    """Squared differences of the products of classes' probabilities, over the number of classes."""
+    q, p = (teaches / T).softmax(1).T, (learns / T).softmax(1).T
+    return sum(((p[i] * p[j]).sum() - (q[i] * q[j]).sum()) ** 2 for i in range(len(p)) for j in range(len(p))) / len(p)
+
+
+def length(x: Tensor) -> Tensor:
+    return (x * x).sum(-1, keepdim=True).sqrt()
+
+
+def sp(a: Tensor, b: Tensor) -> Tensor:
+    """Squared differences of the similarities of images, rows divided by their lengths, over all pairs."""
+    similar = [f.flatten(1) @ f.flatten(1).T for f in (a, b)]
+    return mean_square(*(g / length(g) for g in similar))
+
+
+def pkt(teaches: Tensor, learns: Tensor) -> Tensor:
+    """Divergence of the shares that images have in each other's neighbourhood, a mean over all pairs."""
+    shares = []
+    for f in (teaches, learns):
+        near = ((f / length(f)) @ (f / length(f)).T + 1) / 2
+        shares.append(near / near.sum(1, keepdim=True))
+    q, p = shares
+    return (q * ((q + 1e-7) / (p + 1e-7)).log()).mean()
+
+
+def cc(a: Tensor, b: Tensor, gamma: float, order: int) -> Tensor:
+    """Squared differences of kernels between images, a mean over all pairs."""
+    kernels = []
+    for f in (a, b):
+        x = 2 * gamma * (f / length(f)) @ (f / length(f)).T
+        kernels.append(sum(x**n / math.factorial(n) for n in range(order + 1)) * math.exp(-2 * gamma))
+    return mean_square(*kernels)
+
+
+def huber(x: Tensor) -> Tensor:
+    return torch.where(x.abs() < 1, x * x / 2, x.abs() - 0.5).mean()
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Huber differences of the distances of images, each over the mean of those of two different ones."""
+    n = len(a)
+    far = [torch.stack([length(f[i] - f[j]) for i in range(n) for j in range(n) if i != j]) for f in (a, b)]
+    return huber(far[0] / far[0].mean() - far[1] / far[1].mean()) * (n - 1) / n
+
+
+def angles(a: Tensor, b: Tensor) -> Tensor:
+    """Huber differences of the cosines at each image between any two others, the same one twice included."""
+    n, cosines = len(a), []
+    for f in (a, b):
+        to = {(i, j): (f[j] - f[i]) / length(f[j] - f[i]) for i in range(n) for j in range(n) if i != j}
+        cosines.append(torch.stack([(to[i, j] * to[i, k]).sum() for i, j in to for k in range(n) if k != i]))
+    return huber(cosines[0] - cosines[1]) * (n - 1) ** 2 / n**2
+
+
+def discrepancy(a: Tensor, b: Tensor) -> Tensor:
+    """Maximum mean discrepancy of two sets of channels by the squared product, a mean over images; no signal is 0."""
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return torch.einsum("bcp,bdp->bcd", x, y).pow(2).mean()
+
+    a, b = (f.flatten(2) / (f.flatten(2).pow(2).sum(2, keepdim=True) + 1e-300).sqrt() for f in (a, b))
+    return kernel(a, a) + kernel(b, b) - 2 * kernel(a, b)
+
+
+def context(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squares at full size and at sides of 4, 2 and 1 that are smaller: each weighs half of the one before."""
+    total, weights = mean_square(a, b), 1.0
+    for i, side in enumerate((s for s in (4, 2, 1) if s < a.shape[2]), start=1):
+        small = [f.unflatten(3, (side, -1)).mean(4).unflatten(2, (side, -1)).mean(3) for f in (a, b)]
+        total, weights = total + mean_square(*small) / 2**i, weights + 1 / 2**i
+    return total / weights
+
+
 def channels_first(features: Tensor) -> Tensor:
     """(B, H, W, C) to (B, C, H, W)."""
     return features.permute(0, 3, 1, 2)
@@ -224,8 +327,8 @@ def top_scores(z: Tensor, K: int, divisor: int, first: Tensor | None = None) -> 
 def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
     """Give what formulas may use besides the networks of a phase."""
 
-    def ce(z: Tensor) -> Tensor:
-        return -torch.stack([row.log_softmax(0)[y] for row, y in zip(z, labels, strict=True)]).mean()
+    def ce(z: Tensor, of: Tensor = labels) -> Tensor:
+        return -torch.stack([row.log_softmax(0)[y] for row, y in zip(z, of, strict=True)]).mean()
 
     def uniform(z: Tensor) -> Tensor:
         """KL(uniform || softmax(z))."""
@@ -234,12 +337,6 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
     def negative_entropy(z: Tensor) -> Tensor:
         return (z.softmax(1) * z.log_softmax(1)).sum(1).mean()
 
-    return {
-        **{
-            f.__name__: f
-            for f in (
-                sg,
-                kl,
     def decoupled(teaches: Tensor, learns: Tensor, alpha: float, beta: float, T: float) -> Tensor:
         """Divergences of label against rest and within the rest, a mean over images, times T^2."""
         total = learns.new_zeros(())
@@ -251,27 +348,45 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
             total = total + alpha * (label + rest) + beta * (q * (q / p).log()).sum()
         return T * T * total / len(labels)
 
+    return {
+        **{
+            f.__name__: f
+            for f in (
+                sg,
+                kl,
                 squares,
                 mean_square,
                 at,
                 likelihood,
                 nce,
                 found,
+                context,
                 channels_first,
                 halved,
                 top_scores,
                 ce,
                 uniform,
                 negative_entropy,
+                decoupled,
+                dist,
+                over,
+                images_level,
+                classes_level,
+                sp,
+                pkt,
+                cc,
+                distances,
+                angles,
+                discrepancy,
             )
         },
+        **{f.__name__: f for f in (upright, turned, contrast, alike, least_wrong)},
         "images": images,
         "labels": labels,
         "index": torch.arange(len(labels)),
     }
 
 
-                decoupled,
 # What a rehearsal shows
 
 
@@ -522,6 +637,7 @@ DETACH_THEIR_SECOND = {
     "dkd",
     "vid",
     "crd_bank",
+    "hierarchical_context",
 }
 """Losses that detach what teaches, unless told otherwise (see tests/losses): to detach it before changes nothing."""
 SWITCHES = ("detach_target", "block")

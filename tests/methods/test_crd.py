@@ -59,7 +59,7 @@ def test_without_it_the_student_is_plain(small_run: Callable[..., docendo.Run]) 
 
 @pytest.mark.parametrize("bank", ["memory", "batch"])
 def test_embeddings_learn_to_tell_images_apart(bank: str) -> None:
-    """Of fixed features: the student's are a rotation of the teacher's, so each image can be found on the other side."""
+    """Of fixed features: the student's follow from the teacher's, so each image can be found on the other side."""
     torch.manual_seed(0)
     student, teacher = (create(TINY[role], classes=10, channels=1, image_size=8) for role in ("student", "teacher"))
     method = CRD(bank=bank, dimensions=16, negatives=32)

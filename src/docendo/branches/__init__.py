@@ -7,6 +7,7 @@ from docendo.branches.gaussians import Gaussians
 from docendo.branches.heads import Heads, head_weights
 from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
 from docendo.branches.pyramid import Pyramid
+from docendo.branches.review import Review
 from docendo.branches.rotations import RotationHeads, turned, upright, with_rotations
 from docendo.branches.shallow_classifiers import ShallowClassifiers
 from docendo.branches.stem import share_stem
@@ -20,6 +21,7 @@ __all__ = [
     "Gaussians",
     "Heads",
     "Pyramid",
+    "Review",
     "RotationHeads",
     "ShallowClassifiers",
     "StagePairs",

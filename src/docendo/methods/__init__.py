@@ -13,6 +13,7 @@ from docendo.methods.kd import KD
 from docendo.methods.label_smoothing import LabelSmoothing
 from docendo.methods.names import find, name_of
 from docendo.methods.plain import Plain
+from docendo.methods.reviewkd import ReviewKD
 from docendo.methods.rocket_launching import RocketLaunching
 from docendo.methods.settings import Setting, make, settings_of, values_of
 from docendo.methods.sftn import SFTN
@@ -40,6 +41,7 @@ METHODS = {
     "dkd": DKD,
     "vid": VID,
     "crd": CRD,
+    "reviewkd": ReviewKD,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -64,6 +66,7 @@ __all__ = [
     "FitNet",
     "LabelSmoothing",
     "Plain",
+    "ReviewKD",
     "RocketLaunching",
     "Setting",
     "TolerantTeacher",

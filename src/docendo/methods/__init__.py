@@ -6,6 +6,7 @@ from docendo.methods.byot import BYOT
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
 from docendo.methods.confidence_penalty import ConfidencePenalty
 from docendo.methods.crd import CRD
+from docendo.methods.dist import DIST
 from docendo.methods.dkd import DKD
 from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
@@ -39,6 +40,7 @@ METHODS = {
     "fitnet": FitNet,
     "byot": BYOT,
     "dkd": DKD,
+    "dist": DIST,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -53,6 +55,7 @@ __all__ = [
     "BAN",
     "BYOT",
     "CRD",
+    "DIST",
     "DKD",
     "DML",
     "KD",

@@ -12,6 +12,7 @@ from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
 from docendo.methods.kd import KD
 from docendo.methods.label_smoothing import LabelSmoothing
+from docendo.methods.mlkd import MLKD
 from docendo.methods.names import find, name_of
 from docendo.methods.plain import Plain
 from docendo.methods.reviewkd import ReviewKD
@@ -41,6 +42,7 @@ METHODS = {
     "byot": BYOT,
     "dkd": DKD,
     "dist": DIST,
+    "mlkd": MLKD,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -60,6 +62,7 @@ __all__ = [
     "DML",
     "KD",
     "METHODS",
+    "MLKD",
     "SFTN",
     "SOKD",
     "TESKD",

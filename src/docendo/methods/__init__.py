@@ -12,6 +12,7 @@ from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
 from docendo.methods.kd import KD
 from docendo.methods.label_smoothing import LabelSmoothing
+from docendo.methods.logit_mse import LogitMSE
 from docendo.methods.mlkd import MLKD
 from docendo.methods.names import find, name_of
 from docendo.methods.plain import Plain
@@ -43,6 +44,7 @@ METHODS = {
     "dkd": DKD,
     "dist": DIST,
     "mlkd": MLKD,
+    "logit_mse": LogitMSE,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -71,6 +73,7 @@ __all__ = [
     "ConfidencePenalty",
     "FitNet",
     "LabelSmoothing",
+    "LogitMSE",
     "Plain",
     "ReviewKD",
     "RocketLaunching",

@@ -21,6 +21,7 @@ from docendo.methods.rocket_launching import RocketLaunching
 from docendo.methods.settings import Setting, make, settings_of, values_of
 from docendo.methods.sftn import SFTN
 from docendo.methods.sokd import SOKD
+from docendo.methods.sp import SP
 from docendo.methods.teskd import TESKD
 from docendo.methods.tolerant_teacher import TolerantTeacher
 from docendo.methods.vid import VID
@@ -45,6 +46,7 @@ METHODS = {
     "dist": DIST,
     "mlkd": MLKD,
     "logit_mse": LogitMSE,
+    "sp": SP,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -67,6 +69,7 @@ __all__ = [
     "MLKD",
     "SFTN",
     "SOKD",
+    "SP",
     "TESKD",
     "VID",
     "CollaborativeTeaching",

@@ -25,8 +25,8 @@ from tests.tiny import NETWORKS, cast
 EVERY = pytest.mark.parametrize("method", METHODS)
 NATIVE_AND_CUT = pytest.mark.parametrize("kind", ["native", "cut"])
 EPOCHS, STEPS = 5, 4
-LONGER = {"sskd": {"head_fraction": 1}}
-"""Settings that give each phase two epochs or more, to be stopped in."""
+SETTINGS: dict[str, dict[str, Any]] = {"sskd": {"head_fraction": 1}, "pkt": {"weight": 300}}
+"""For so short a run: two epochs or more of each phase, to be stopped in; a teacher to whom all images are alike."""
 SLOW = {"self-supervision"}
 """Phases in which only a small head learns, on features of a hardly trained teacher (see test_sskd)."""
 INSTEAD = {"crd": "loss/student<labels:ce"}
@@ -59,7 +59,7 @@ def trains(tmp_path_factory: pytest.TempPathFactory) -> Trains:
             seed=seed,
             lr=0.1,
             out=base / f"{method} {kind} {out}",
-            set={"data.train_images": 200, "checkpoint_seconds": 0, **LONGER.get(method, {})},
+            set={"data.train_images": 200, "checkpoint_seconds": 0, **SETTINGS.get(method, {})},
             progress=progress or Silent(),
             resume=resume,
         )

@@ -15,6 +15,7 @@ from docendo.methods.label_smoothing import LabelSmoothing
 from docendo.methods.logit_mse import LogitMSE
 from docendo.methods.mlkd import MLKD
 from docendo.methods.names import find, name_of
+from docendo.methods.pkt import PKT
 from docendo.methods.plain import Plain
 from docendo.methods.reviewkd import ReviewKD
 from docendo.methods.rocket_launching import RocketLaunching
@@ -47,6 +48,7 @@ METHODS = {
     "mlkd": MLKD,
     "logit_mse": LogitMSE,
     "sp": SP,
+    "pkt": PKT,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -67,6 +69,7 @@ __all__ = [
     "KD",
     "METHODS",
     "MLKD",
+    "PKT",
     "SFTN",
     "SOKD",
     "SP",

@@ -3,6 +3,7 @@
 from docendo.methods.at import AT
 from docendo.methods.ban import BAN
 from docendo.methods.byot import BYOT
+from docendo.methods.cc import CC
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
 from docendo.methods.confidence_penalty import ConfidencePenalty
 from docendo.methods.crd import CRD
@@ -49,6 +50,7 @@ METHODS = {
     "logit_mse": LogitMSE,
     "sp": SP,
     "pkt": PKT,
+    "cc": CC,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -62,6 +64,7 @@ __all__ = [
     "AT",
     "BAN",
     "BYOT",
+    "CC",
     "CRD",
     "DIST",
     "DKD",

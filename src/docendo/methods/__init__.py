@@ -19,6 +19,7 @@ from docendo.methods.names import find, name_of
 from docendo.methods.pkt import PKT
 from docendo.methods.plain import Plain
 from docendo.methods.reviewkd import ReviewKD
+from docendo.methods.rkd import RKD
 from docendo.methods.rocket_launching import RocketLaunching
 from docendo.methods.settings import Setting, make, settings_of, values_of
 from docendo.methods.sftn import SFTN
@@ -51,6 +52,7 @@ METHODS = {
     "sp": SP,
     "pkt": PKT,
     "cc": CC,
+    "rkd": RKD,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -73,6 +75,7 @@ __all__ = [
     "METHODS",
     "MLKD",
     "PKT",
+    "RKD",
     "SFTN",
     "SOKD",
     "SP",

@@ -16,6 +16,7 @@ from docendo.methods.label_smoothing import LabelSmoothing
 from docendo.methods.logit_mse import LogitMSE
 from docendo.methods.mlkd import MLKD
 from docendo.methods.names import find, name_of
+from docendo.methods.nst import NST
 from docendo.methods.pkt import PKT
 from docendo.methods.plain import Plain
 from docendo.methods.reviewkd import ReviewKD
@@ -53,6 +54,7 @@ METHODS = {
     "pkt": PKT,
     "cc": CC,
     "rkd": RKD,
+    "nst": NST,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -74,6 +76,7 @@ __all__ = [
     "KD",
     "METHODS",
     "MLKD",
+    "NST",
     "PKT",
     "RKD",
     "SFTN",

@@ -303,6 +303,11 @@ def context(a: Tensor, b: Tensor) -> Tensor:
     return total / weights
 
 
+def flow(a: Tensor, b: Tensor) -> Tensor:
+    """The mean over places of the product of each channel of a with each of b, (B, C, D)."""
+    return torch.stack([(a * b[:, d : d + 1]).mean((2, 3)) for d in range(b.shape[1])], 2)
+
+
 def channels_first(features: Tensor) -> Tensor:
     """(B, H, W, C) to (B, C, H, W)."""
     return features.permute(0, 3, 1, 2)
@@ -361,6 +366,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
                 nce,
                 found,
                 context,
+                flow,
                 channels_first,
                 halved,
                 top_scores,

@@ -9,6 +9,7 @@ from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
 from docendo.branches.pyramid import Pyramid
 from docendo.branches.review import Review
 from docendo.branches.rotations import RotationHeads, turned, upright, with_rotations
+from docendo.branches.same_widths import SameWidths
 from docendo.branches.shallow_classifiers import ShallowClassifiers
 from docendo.branches.stem import share_stem
 from docendo.branches.student_branch import StudentBranches
@@ -23,6 +24,7 @@ __all__ = [
     "Pyramid",
     "Review",
     "RotationHeads",
+    "SameWidths",
     "ShallowClassifiers",
     "StagePairs",
     "StudentBranches",

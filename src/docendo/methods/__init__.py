@@ -11,6 +11,7 @@ from docendo.methods.dist import DIST
 from docendo.methods.dkd import DKD
 from docendo.methods.dml import DML
 from docendo.methods.fitnet import FitNet
+from docendo.methods.fsp import FSP
 from docendo.methods.kd import KD
 from docendo.methods.label_smoothing import LabelSmoothing
 from docendo.methods.logit_mse import LogitMSE
@@ -58,6 +59,7 @@ METHODS = {
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
+    "fsp": FSP,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -73,6 +75,7 @@ __all__ = [
     "DIST",
     "DKD",
     "DML",
+    "FSP",
     "KD",
     "METHODS",
     "MLKD",

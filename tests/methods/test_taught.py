@@ -31,7 +31,7 @@ def test_values_make_the_same_method_again(method: object) -> None:
 
 
 def test_what_is_added_is_listed_last() -> None:
-    assert [setting.key for setting in settings_of(KD)] == ["temperature", "kd", "ce", "add"]
+    assert [setting.key for setting in settings_of(KD)] == ["temperature", "kd", "standardize", "ce", "add"]
 
 
 @pytest.mark.parametrize(

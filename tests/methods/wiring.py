@@ -162,6 +162,12 @@ def kl(teaches: Tensor, learns: Tensor, T: float = 1.0) -> Tensor:
     return T * T * (q * (q.log() - p.log())).sum(1).mean()
 
 
+def standard(z: Tensor) -> Tensor:
+    """Less the mean of each image's, over their standard deviation."""
+    gap = z - z.mean(1, keepdim=True)
+    return gap / ((gap.pow(2).sum(1, keepdim=True) / (z.shape[1] - 1)).sqrt() + 1e-7)
+
+
 def squares(a: Tensor, b: Tensor) -> Tensor:
     """Squared differences, a sum over channels, a mean over images."""
     return (a - b).pow(2).sum(1).mean()
@@ -359,6 +365,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
             for f in (
                 sg,
                 kl,
+                standard,
                 squares,
                 mean_square,
                 at,

@@ -17,8 +17,8 @@ class RKD(Taught):
 
         L = ce * CE(z_S, y) + distance * mean_ij huber(d_S - d_T) + angle * mean_ijk huber(cos_S - cos_T)
 
-    d is the distance of the pooled features of two images of the batch, over the mean of all; cos is the cosine of the
-    angle that three of them form; huber(x) is x^2 / 2 up to |x| = 1 and |x| - 1/2 beyond.
+    d is the distance of the pooled features of two images of the batch, over the mean of all; cos is the cosine of an
+    angle between three of them; huber(x) is x^2 / 2 up to |x| = 1 and |x| - 1/2 beyond.
     Deployed: the student.
     """
 

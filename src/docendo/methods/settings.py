@@ -45,7 +45,7 @@ def make(name: str, values: Mapping[str, Any] | None = None, *, held_as: str = "
         DocendoError: an unknown name or setting, with the nearest; a value out of range, with the range.
 
     >>> make("kd", {"temperature": "2"})
-    KD(ce=0.1, add=(), temperature=2.0, kd=0.9)
+    KD(ce=0.1, add=(), temperature=2.0, kd=0.9, standardize=False)
     >>> make("sftn", {"then.kd": 1}).then.kd
     1.0
     >>> make("kd", {"add": "at", "at.weight": "500"}).add[0].weight
@@ -95,7 +95,7 @@ def values_of(method: Any) -> dict[str, Any]:
     """Give a method's settings as plain values that `make` takes.
 
     >>> values_of(make("kd"))
-    {'temperature': 4.0, 'kd': 0.9, 'ce': 0.1}
+    {'temperature': 4.0, 'kd': 0.9, 'standardize': False, 'ce': 0.1}
     """
     values: dict[str, Any] = {}
     for f in _fields(method):

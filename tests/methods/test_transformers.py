@@ -35,7 +35,7 @@ register("tiny_swin", swin)
 VIT = NETWORKS["tokens"]["student"]
 
 
-@pytest.mark.parametrize("method", ["sftn", "at", "fitnet", "collaborative_teaching"])
+@pytest.mark.parametrize("method", ["sftn", "at", "fitnet", "nst", "sp", "collaborative_teaching"])
 @pytest.mark.parametrize(("teaches", "learns"), [(VIT, "tiny_swin"), ("tiny_swin", VIT)])
 def test_rehearses(method: str, teaches: str, learns: str) -> None:
     roles = {role: learns if role == "student" else teaches for role in METHODS[method].roles}

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import torch
@@ -314,6 +315,21 @@ def flow(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([(a * b[:, d : d + 1]).mean((2, 3)) for d in range(b.shape[1])], 2)
 
 
+def partial_squares(s: Tensor, t: Tensor) -> Tensor:
+    """Squares of s less t, a sum over channels and places, where t is above 0 or s above the margin of its channel."""
+    total, normal = s.new_zeros(()), NormalDist()
+    for c in range(t.shape[1]):
+        p = min(max((t[:, c] > 0).double().mean().item(), 1e-4), 1 - 1e-4)
+        h = normal.inv_cdf(p)
+        std = t[:, c].clamp(min=0).mean().item() / (h * p + normal.pdf(h))
+        margin = h * std - std * normal.pdf(h) / (1 - p) if 1 - p > 0.001 else -3 * std
+        for a, b in zip(s[:, c].flatten(), t[:, c].flatten().tolist(), strict=True):
+            known = max(b, margin) if b != 0 else margin
+            if a > known or b > 0:
+                total = total + (a - known) ** 2
+    return total / len(s)
+
+
 def channels_first(features: Tensor) -> Tensor:
     """(B, H, W, C) to (B, C, H, W)."""
     return features.permute(0, 3, 1, 2)
@@ -374,6 +390,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
                 found,
                 context,
                 flow,
+                partial_squares,
                 channels_first,
                 halved,
                 top_scores,
@@ -651,6 +668,7 @@ DETACH_THEIR_SECOND = {
     "vid",
     "crd_bank",
     "hierarchical_context",
+    "ofd",
 }
 """Losses that detach what teaches, unless told otherwise (see tests/losses): to detach it before changes nothing."""
 SWITCHES = ("detach_target", "block")

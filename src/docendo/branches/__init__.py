@@ -3,6 +3,7 @@
 from docendo.branches.adapters import adapter, transform
 from docendo.branches.bank import Bank, Embeddings
 from docendo.branches.bridge import FeatureAdapter, new_top, with_top
+from docendo.branches.connectors import Connectors, before_relu, openness
 from docendo.branches.gaussians import Gaussians
 from docendo.branches.heads import Heads, head_weights
 from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
@@ -17,6 +18,7 @@ from docendo.branches.widths import pooled_width
 
 __all__ = [
     "Bank",
+    "Connectors",
     "Embeddings",
     "FeatureAdapter",
     "Gaussians",
@@ -29,8 +31,10 @@ __all__ = [
     "StagePairs",
     "StudentBranches",
     "adapter",
+    "before_relu",
     "head_weights",
     "new_top",
+    "openness",
     "pair_from_the_end",
     "paired",
     "pooled_width",

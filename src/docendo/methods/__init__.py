@@ -18,6 +18,7 @@ from docendo.methods.logit_mse import LogitMSE
 from docendo.methods.mlkd import MLKD
 from docendo.methods.names import find, name_of
 from docendo.methods.nst import NST
+from docendo.methods.ofd import OFD
 from docendo.methods.pkt import PKT
 from docendo.methods.plain import Plain
 from docendo.methods.reviewkd import ReviewKD
@@ -60,6 +61,7 @@ METHODS = {
     "crd": CRD,
     "reviewkd": ReviewKD,
     "fsp": FSP,
+    "ofd": OFD,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -80,6 +82,7 @@ __all__ = [
     "METHODS",
     "MLKD",
     "NST",
+    "OFD",
     "PKT",
     "RKD",
     "SFTN",

@@ -1,5 +1,6 @@
 """The rehearsal: what it sees, and the wiring faults it refuses."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,3 +141,33 @@ def test_wiring_faults_are_refused(fault: str, batch: Batch) -> None:
     losses, message = FAULTS[fault]
     with pytest.raises(WiringError, match=message):
         rehearse(phase(losses, teacher=network()), batch)
+
+
+def test_two_phases_of_one_name_are_refused(small_run: Any) -> None:
+    """Their results would be taken for each other's."""
+
+    class Twice:
+        roles = ("student",)
+
+        def run(self, train: Any, build: Any) -> Any:
+            for _ in range(2):
+                learned = train(Phase("student", {"student": build("student")}, lambda net, batch: [ce(net, batch)]))
+            return learned
+
+    with pytest.raises(WiringError, match='two phases are called "student": give each a name of its own'):
+        small_run(dataclasses.dataclass(frozen=True)(Twice)(), student="resnet8")
+
+
+def test_phases_may_widen_what_networks_look_at(batch: Batch) -> None:
+    def twice(batch: Batch) -> Batch:
+        labels, index, view = (rows.repeat_interleave(2) for rows in (batch.labels, batch.index, batch.view))
+        return Batch(batch.images.repeat_interleave(2, 0), labels, index, view, batch.progress)
+
+    seen = []
+
+    def losses(net: Any, batch: Batch) -> Iterator[LossTerm]:
+        seen.append((len(batch.labels), len(net.teacher(batch).logits)))
+        yield ce(net, batch)
+
+    rehearse(Phase("student", {"student": network()}, losses, {"teacher": network().eval()}, views=twice), batch)
+    assert set(seen) == {(8, 8)}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import docendo
-from docendo.methods import BAN, TolerantTeacher
+from docendo.methods import BAN, TolerantTeacher, make
 from tests.conftest import same, weights
 
 SmallRun = Callable[..., docendo.Run]
@@ -49,3 +49,15 @@ def test_the_ensembles_are_in_the_results_and_can_be_measured_again(small_run: S
         assert again["weights"] == [str(f) for f in files]
     assert len(run.results["ensembles"]) == 2
     assert "ensembles" not in small_run(BAN(generations=0), "alone", epochs=1).results
+
+
+def test_an_heir_of_two_phases_is_taught_in_both_each_generation() -> None:
+    heir = make("fitnet", {"hint_fraction": "0.5"})
+    explained = docendo.explain(BAN(generations=2, heir=heir), student="resnet8", set={"data.train_images": 20})
+    assert [phase.name for phase in explained.phases] == [
+        "generation 0",
+        "generation 1, hint",
+        "generation 1",
+        "generation 2, hint",
+        "generation 2",
+    ]

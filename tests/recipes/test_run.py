@@ -21,7 +21,7 @@ import docendo
 from docendo.errors import DocendoError, Interrupted
 from docendo.methods import KD
 from docendo.networks import create, load, save
-from docendo.recipes.settings import RUN_KEYS
+from docendo.recipes.settings import RUN_KEYS, Request
 from tests.conftest import SMALL, Said, StopAt, same, weights
 
 SmallRun = Callable[..., docendo.Run]
@@ -213,6 +213,12 @@ def test_configuration_files_are_checked(tmp_path: Path) -> None:
             docendo.train("kd", config=config, out=tmp_path / "run")
     with pytest.raises(DocendoError, match=r"cannot read the configuration .*nothing.yaml: No such file"):
         docendo.train("kd", config=tmp_path / "nothing.yaml", out=tmp_path / "run")
+
+
+def test_a_configuration_may_name_its_method_otherwise(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("method: ctkd\nsettings: {path: 0.5}")
+    assert Request("ctkd", config=config).method.path == 0.5
 
 
 def test_every_run_setting_is_described() -> None:

@@ -26,14 +26,14 @@ def in_generations(train: Train, build: Build, first: Losses, generations: int, 
     """
 
     def generation(m: int) -> Train:
-        stream = f"student {m}" if m else None  # the first sees what plain training sees
-
         def training(phase: Phase) -> Mapping[str, Any]:
-            return train(replace(phase, name=f"generation {m}", stream=stream))
+            name = f"generation {m}" if phase.name == "student" else f"generation {m}, {phase.name}"
+            stream = f"{phase.stream or 'student'} {m}" if m else None  # the first sees what plain training sees
+            return train(replace(phase, name=name, stream=stream))
 
         return training
 
-    last = generation(0)(Phase("", {"student": build("student")}, first))["student"]
+    last = generation(0)(Phase("student", {"student": build("student")}, first))["student"]
     earlier = []
     for m in range(1, generations + 1):
         earlier.append(last)

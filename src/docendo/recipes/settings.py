@@ -13,7 +13,7 @@ from docendo.core import Method
 from docendo.data import DataSettings
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.errors import DocendoError, nearest
-from docendo.methods import METHODS, make, name_of, settings_of, values_of
+from docendo.methods import ALIASES, METHODS, make, name_of, settings_of, values_of
 from docendo.methods.names import OWN, label_of
 from docendo.networks.catalog import canonical
 from docendo.networks.weights import read
@@ -66,7 +66,8 @@ class Request:
         name = name_of(template)
         own = {**values.pop("settings", {})}
         of_config = values.get("recipe")
-        if values.pop("method", name) != name:
+        of_method = values.pop("method", name)
+        if ALIASES.get(of_method, of_method) != name:
             raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
         method_keys = {setting.key for setting in settings_of(type(template))}
         added = {label_of(one.strip()) for one in str((sets or {}).get("add", "")).split(",")}

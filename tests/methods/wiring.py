@@ -330,6 +330,13 @@ def partial_squares(s: Tensor, t: Tensor) -> Tensor:
     return total / len(s)
 
 
+def decision(teaches: Tensor, learns: Tensor) -> Tensor:
+    """-log of what the one that learns gives the class that the other scores highest, a mean over images."""
+    return -torch.stack(
+        [p.softmax(0)[q.tolist().index(q.max())].log() for p, q in zip(learns, teaches, strict=True)]
+    ).mean()
+
+
 def channels_first(features: Tensor) -> Tensor:
     """(B, H, W, C) to (B, C, H, W)."""
     return features.permute(0, 3, 1, 2)
@@ -391,6 +398,7 @@ def formulas(images: Tensor, labels: Tensor) -> dict[str, Any]:
                 context,
                 flow,
                 partial_squares,
+                decision,
                 channels_first,
                 halved,
                 top_scores,
@@ -669,6 +677,7 @@ DETACH_THEIR_SECOND = {
     "crd_bank",
     "hierarchical_context",
     "ofd",
+    "hard_distillation",
 }
 """Losses that detach what teaches, unless told otherwise (see tests/losses): to detach it before changes nothing."""
 SWITCHES = ("detach_target", "block")

@@ -14,11 +14,13 @@ from docendo.branches.same_widths import SameWidths
 from docendo.branches.shallow_classifiers import ShallowClassifiers
 from docendo.branches.stem import share_stem
 from docendo.branches.student_branch import StudentBranches
+from docendo.branches.token import DistillationToken
 from docendo.branches.widths import pooled_width
 
 __all__ = [
     "Bank",
     "Connectors",
+    "DistillationToken",
     "Embeddings",
     "FeatureAdapter",
     "Gaussians",

@@ -7,6 +7,7 @@ from docendo.methods.cc import CC
 from docendo.methods.collaborative_teaching import CollaborativeTeaching
 from docendo.methods.confidence_penalty import ConfidencePenalty
 from docendo.methods.crd import CRD
+from docendo.methods.deit import DeiT
 from docendo.methods.dist import DIST
 from docendo.methods.dkd import DKD
 from docendo.methods.dml import DML
@@ -62,6 +63,7 @@ METHODS = {
     "reviewkd": ReviewKD,
     "fsp": FSP,
     "ofd": OFD,
+    "deit": DeiT,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -92,6 +94,7 @@ __all__ = [
     "VID",
     "CollaborativeTeaching",
     "ConfidencePenalty",
+    "DeiT",
     "FitNet",
     "LabelSmoothing",
     "LogitMSE",

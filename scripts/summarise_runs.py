@@ -1,9 +1,10 @@
-"""Make the table of a study from its run folders: mean and spread over seeds, and the difference from `plain`.
+"""Make the tables of a study from its run folders: mean and spread over seeds, and the difference from `plain`.
 
     python scripts/summarise_runs.py results/cifar100-small
 
-A run folder is named METHOD-SEED and holds results.json. Differences are paired by seed, which fixes first weights and
-views of the student.
+A run folder is named METHOD-SEED, or METHOD_NETWORK-SEED, and holds results.json and config.yaml. There is a table for
+each deployed network. Differences are paired by seed, which fixes first weights and views of the student. Folders of
+teachers (`teacher-SEED`, `sftn-teacher-SEED`) are listed apart.
 """
 
 from __future__ import annotations
@@ -12,44 +13,65 @@ import json
 import math
 import statistics
 import sys
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import yaml
 from scipy import stats
 
-HEADING = """| method | seeds | test top-1, last epoch | beside `plain`, points (95%) | best validation top-1 |
-|---|---|---|---|---|"""
+HEADING = """| method | seeds | test top-1, last epoch | beside `plain`, points (95%) | validation, last epoch | best |
+|---|---|---|---|---|---|"""
+
+Runs = dict[int, dict[str, Any]]
+"""What the deployed network of each run reached, by seed."""
 
 
-def accuracies(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """Read what the deployed network of each run reached, by method and seed."""
-    found: dict[str, dict[int, dict[str, float]]] = {}
+def runs_of(folder: Path) -> tuple[dict[str, dict[str, Runs]], list[str]]:
+    """Read the runs by network, method and seed, and a line about each teacher."""
+    found: dict[str, dict[str, Runs]] = defaultdict(lambda: defaultdict(dict))
+    teachers = []
     for path in sorted(folder.glob("*-[0-9]*/results.json")):
         results = json.loads(path.read_text())
-        method, _, seed = path.parent.name.rpartition("-")
-        found.setdefault(method, {})[int(seed)] = results["networks"][results["deployed"]]
-    return found
+        networks = yaml.safe_load((path.parent / "config.yaml").read_text())["networks"]
+        label, _, seed = path.parent.name.rpartition("-")
+        if label in ("teacher", "sftn-teacher"):
+            top1 = results["networks"]["teacher"]["test_top1"]
+            teachers.append(
+                f"- `{path.parent.name}`: {networks['teacher']}, {100 * top1:.2f}% of the test images right"
+            )
+        else:
+            network = networks[results["deployed"]]
+            method = label.removesuffix(f"_{network}")
+            found[network][method][int(seed)] = results["networks"][results["deployed"]]
+    return found, teachers
 
 
-def row(method: str, runs: dict[int, dict[str, float]], plain: dict[int, dict[str, float]]) -> str:
+def row(method: str, runs: Runs, plain: Runs) -> str:
     """Write one method's row."""
-    top1 = [100 * about["test_top1"] for about in runs.values()]
-    best = statistics.mean(100 * about["best_val_top1"] for about in runs.values())
+
+    def of(key: str) -> list[float]:
+        return [100 * about[key] for about in runs.values()]
+
+    top1 = of("test_top1")
     spread = f" ± {statistics.stdev(top1):.2f}" if len(top1) > 1 else ""
-    shared = [seed for seed in runs if seed in plain]
+    gains = [100 * (runs[seed]["test_top1"] - plain[seed]["test_top1"]) for seed in runs if seed in plain]
     against = ""
-    if method != "plain" and len(shared) > 1:
-        gains = [100 * (runs[seed]["test_top1"] - plain[seed]["test_top1"]) for seed in shared]
+    if method != "plain" and len(gains) > 1:
         half = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
         against = f"{statistics.mean(gains):+.2f} ± {half:.2f}"
-    return f"| `{method}` | {len(top1)} | {statistics.mean(top1):.2f}{spread} | {against} | {best:.2f} |"
+    last, best = statistics.mean(of("val_top1")), statistics.mean(of("best_val_top1"))
+    return f"| `{method}` | {len(top1)} | {statistics.mean(top1):.2f}{spread} | {against} | {last:.2f} | {best:.2f} |"
 
 
 def main() -> None:
-    """Print the table, best mean first."""
-    found = accuracies(Path(sys.argv[1]))
-    plain = found.get("plain", {})
-    order = sorted(found, key=lambda m: -statistics.mean(a["test_top1"] for a in found[m].values()))
-    print("\n".join([HEADING, *(row(method, found[method], plain) for method in order)]))
+    """Print the tables, best mean first, then the teachers."""
+    found, teachers = runs_of(Path(sys.argv[1]))
+    for network, methods in found.items():
+        order = sorted(methods, key=lambda m: -statistics.mean(a["test_top1"] for a in methods[m].values()))
+        print(f"**{network}**\n")
+        print("\n".join([HEADING, *(row(method, methods[method], methods.get("plain", {})) for method in order)]), "\n")
+    print("Teachers:\n\n" + "\n".join(teachers))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from docendo.methods.settings import Setting, make, settings_of, values_of
 from docendo.methods.sftn import SFTN
 from docendo.methods.sokd import SOKD
 from docendo.methods.sp import SP
+from docendo.methods.sskd import SSKD
 from docendo.methods.teskd import TESKD
 from docendo.methods.tolerant_teacher import TolerantTeacher
 from docendo.methods.vid import VID
@@ -58,6 +59,7 @@ METHODS = {
     "cc": CC,
     "rkd": RKD,
     "nst": NST,
+    "sskd": SSKD,
     "vid": VID,
     "crd": CRD,
     "reviewkd": ReviewKD,
@@ -90,6 +92,7 @@ __all__ = [
     "SFTN",
     "SOKD",
     "SP",
+    "SSKD",
     "TESKD",
     "VID",
     "CollaborativeTeaching",

@@ -678,6 +678,7 @@ DETACH_THEIR_SECOND = {
     "hierarchical_context",
     "ofd",
     "hard_distillation",
+    "simkd",
 }
 """Losses that detach what teaches, unless told otherwise (see tests/losses): to detach it before changes nothing."""
 SWITCHES = ("detach_target", "block")

@@ -8,6 +8,7 @@ from docendo.branches.gaussians import Gaussians
 from docendo.branches.heads import Heads, head_weights
 from docendo.branches.pairs import StagePairs, pair_from_the_end, paired
 from docendo.branches.pyramid import Pyramid
+from docendo.branches.reused_head import has_other_head, with_head_of
 from docendo.branches.review import Review
 from docendo.branches.rotations import RotationHeads, turned, upright, with_rotations
 from docendo.branches.same_widths import SameWidths
@@ -34,6 +35,7 @@ __all__ = [
     "StudentBranches",
     "adapter",
     "before_relu",
+    "has_other_head",
     "head_weights",
     "new_top",
     "openness",
@@ -44,6 +46,7 @@ __all__ = [
     "transform",
     "turned",
     "upright",
+    "with_head_of",
     "with_rotations",
     "with_top",
 ]

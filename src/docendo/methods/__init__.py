@@ -27,6 +27,7 @@ from docendo.methods.rkd import RKD
 from docendo.methods.rocket_launching import RocketLaunching
 from docendo.methods.settings import Setting, make, settings_of, values_of
 from docendo.methods.sftn import SFTN
+from docendo.methods.simkd import SimKD
 from docendo.methods.sokd import SOKD
 from docendo.methods.sp import SP
 from docendo.methods.sskd import SSKD
@@ -66,6 +67,7 @@ METHODS = {
     "fsp": FSP,
     "ofd": OFD,
     "deit": DeiT,
+    "simkd": SimKD,
 }
 
 ALIASES: dict[str, str] = {"ctkd": "collaborative_teaching"}
@@ -105,6 +107,7 @@ __all__ = [
     "ReviewKD",
     "RocketLaunching",
     "Setting",
+    "SimKD",
     "TolerantTeacher",
     "find",
     "make",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from docendo.errors import DocendoError, nearest
 from docendo.networks import foreign
 from docendo.networks.cut import cut
+from docendo.networks.reused import JOINED_BY, Reused
 from docendo.networks.staged import NetworkSpec, StagedNetwork
 from docendo.networks.zoo.densenet import DenseNet
 from docendo.networks.zoo.four_stage_resnet import DEPTHS, FourStageResNet
@@ -66,7 +68,8 @@ def create(
     Args:
         name: one of `names()`, another usual spelling of it (`WRN-40-2`, `resnet-20`), any wide ResNet `wrn_d_k` with
             d = 6n + 4, or any classifier of timm or torchvision, which is then cut into stages; `timm/vgg16` and
-            `torchvision/vgg16` say which is meant. Upper and lower case matter: `ResNet18` and `resnet18` are two.
+            `torchvision/vgg16` say which is meant; `resnet8x4+resnet32x4` is the first with a projector and the head of
+            the second, as `simkd` makes it. Upper and lower case matter: `ResNet18` and `resnet18` are two.
         classes: number of classes K, at least 1.
         channels: colours of the images: 1 for grey, 3 for RGB.
         image_size: height and width of the images in pixels.
@@ -142,6 +145,8 @@ def factory_of(architecture: str) -> Factory:
     """Give what makes the module of a canonical name, before it is cut."""
     if architecture in _TABLE:
         return _TABLE[architecture]
+    if JOINED_BY in architecture:
+        return _reusing
     if is_foreign(architecture):
         return foreign.make
     depth, factor = architecture.removeprefix("wrn_").split("_")
@@ -150,7 +155,14 @@ def factory_of(architecture: str) -> Factory:
 
 def is_foreign(architecture: str) -> bool:
     """Say whether a canonical name is that of a network of timm or torchvision."""
-    return architecture.startswith(("timm/", "torchvision/")) or _TABLE.get(architecture) is foreign.make
+    plain = JOINED_BY not in architecture
+    return plain and (architecture.startswith(("timm/", "torchvision/")) or _TABLE.get(architecture) is foreign.make)
+
+
+def _reusing(spec: NetworkSpec) -> Reused:
+    """Make a network that ends in another one's head, both named in the architecture."""
+    first, _, other = spec.architecture.partition(JOINED_BY)
+    return Reused(build(replace(spec, architecture=first)), build(replace(spec, architecture=other)))
 
 
 def canonical(name: str) -> str:
@@ -185,6 +197,9 @@ def canonical(name: str) -> str:
 def _resolve(name: str) -> str | None:
     if name in _TABLE:
         return name
+    if JOINED_BY in name:
+        parts = [_resolve(part) for part in name.split(JOINED_BY)]
+        return JOINED_BY.join(part for part in parts if part) if all(parts) else None
     if wide := _WIDE.fullmatch(name):
         depth, factor = int(wide[1]), int(wide[2])
         return f"wrn_{depth}_{factor}" if depth >= 10 and depth % 6 == 4 and factor >= 1 else None

@@ -1,9 +1,9 @@
-"""Make the tables of a study from its run folders: mean and spread over seeds, and the difference from `plain`.
+"""Make the table of a study from its run folders: mean and spread over seeds, and the difference from `plain`.
 
     python scripts/summarise_runs.py results/cifar100-small
 
-A run folder is named METHOD-SEED, or METHOD_NETWORK-SEED, and holds results.json and config.yaml. There is a table for
-each deployed network. Differences are paired by seed, which fixes first weights and views of the student. Folders of
+A run folder is named METHOD-SEED, or METHOD_NETWORK-SEED, and holds results.json and config.yaml. Differences are
+paired by seed, which fixes first weights and views of the student, and are from `plain` on the same network. Folders of
 teachers (`teacher-SEED`, `sftn-teacher-SEED`) are listed apart.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 from scipy import stats
 
-HEADING = """| method | seeds | test top-1, last epoch | beside `plain`, points (95%) | validation, last epoch | best |
-|---|---|---|---|---|---|"""
+COLUMNS = ("method", "network", "seeds", "test top-1, last epoch", "beside `plain`, points (95%)", "validation", "best")
+HEADING = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 Runs = dict[int, dict[str, Any]]
 """What the deployed network of each run reached, by seed."""
@@ -47,7 +47,7 @@ def runs_of(folder: Path) -> tuple[dict[str, dict[str, Runs]], list[str]]:
     return found, teachers
 
 
-def row(method: str, runs: Runs, plain: Runs) -> str:
+def row(method: str, runs: Runs, plain: Runs, network: str) -> str:
     """Write one method's row."""
 
     def of(key: str) -> list[float]:
@@ -61,17 +61,18 @@ def row(method: str, runs: Runs, plain: Runs) -> str:
         half = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
         against = f"{statistics.mean(gains):+.2f} ± {half:.2f}"
     last, best = statistics.mean(of("val_top1")), statistics.mean(of("best_val_top1"))
-    return f"| `{method}` | {len(top1)} | {statistics.mean(top1):.2f}{spread} | {against} | {last:.2f} | {best:.2f} |"
+    columns = (f"`{method}`", network, len(top1), f"{statistics.mean(top1):.2f}{spread}", against)
+    return f"| {' | '.join(map(str, columns))} | {last:.2f} | {best:.2f} |"
 
 
 def main() -> None:
-    """Print the tables, best mean first, then the teachers."""
+    """Print the table, network by network, best mean first, then the teachers."""
     found, teachers = runs_of(Path(sys.argv[1]))
+    print(HEADING)
     for network, methods in found.items():
         order = sorted(methods, key=lambda m: -statistics.mean(a["test_top1"] for a in methods[m].values()))
-        print(f"**{network}**\n")
-        print("\n".join([HEADING, *(row(method, methods[method], methods.get("plain", {})) for method in order)]), "\n")
-    print("Teachers:\n\n" + "\n".join(teachers))
+        print("\n".join(row(method, methods[method], methods.get("plain", {}), network) for method in order))
+    print("\nTeachers:\n\n" + "\n".join(teachers))
 
 
 if __name__ == "__main__":

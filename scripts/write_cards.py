@@ -3,21 +3,25 @@
     python scripts/write_cards.py           write them
     python scripts/write_cards.py --check   fail if a card is not up to date
 
-A card marks each generated part by `<!-- generated: settings -->` or `<!-- generated: phases -->` and `<!-- end -->`.
+A card marks each generated part by `<!-- generated: settings -->`, `phases` or `measured`, and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from summarise_runs import HEADING, row, runs_of
+
 import docendo
 from docendo.engine import PhasePlan
 from docendo.methods import METHODS, settings_of
 
-CARDS = Path(__file__).parent.parent / "docs" / "methods"
+ROOT = Path(__file__).parent.parent
+CARDS, STUDY = ROOT / "docs" / "methods", ROOT / "results" / "cifar100-small"
 
 
 def settings(method: str) -> str:
@@ -47,7 +51,23 @@ def phase(plan: PhasePlan) -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, Callable[[str], str]] = {"settings": settings, "phases": phases}
+def measured(method: str) -> str:
+    """Write what the method reached in the kept study, beside plain training and kd."""
+    found, _ = runs_of(STUDY)
+    rows, command = [], ""
+    for network, methods in found.items():
+        if method in methods:
+            beside = [name for name in dict.fromkeys(("plain", "kd", method)) if name in methods]
+            rows += [row(name, methods[name], methods["plain"], network) for name in beside]
+            seed = min(methods[method])
+            command = command or json.loads((STUDY / f"{method}-{seed}" / "results.json").read_text())["command"]
+    if not rows:
+        return "Not measured yet."
+    study = "In the [small study](../../results/cifar100-small/README.md), all methods under one budget:"
+    return "\n".join([study, "", HEADING, *rows, "", f"    {command}"])
+
+
+PARTS: dict[str, Callable[[str], str]] = {"settings": settings, "phases": phases, "measured": measured}
 
 
 def filled(method: str, text: str) -> str:

@@ -30,7 +30,8 @@ BATCH, LAST_BATCH = 8, 4  # 3 divides neither: the parts differ in size
 
 # Every method as it is; and what processes could get wrong: turns, weights in two networks, buffers that drift.
 # Those that differ from kd in their losses alone are tried together: each term is compared with that of one process.
-LOSSES = [method for method, cls in METHODS.items() if issubclass(cls, Taught) and method != "kd"]
+# SimKD makes another network of its student and so stands alone, as kd does.
+LOSSES = [m for m, cls in METHODS.items() if issubclass(cls, Taught) and m not in ("kd", "simkd")]
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((method, {}) for method in METHODS if method not in LOSSES),
     ("kd", {"add": ",".join(LOSSES)}),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import docendo
-from docendo.core import Batch, Phase
+from docendo.core import Batch
 from docendo.data import Adaptation, DataSettings, Expectation, load, normalise
 from docendo.engine import rehearse
 from docendo.engine.networks import answer, freeze
@@ -75,7 +75,7 @@ def test_a_network_of_another_size_rehearses_and_nothing_of_it_changes() -> None
 
     fixed, adaptation = Fixed(network(12)), Adaptation(OURS, THEIRS)
     fixed.adaptation = adaptation
-    phase = Phase("student", {"student": network(8)}, KD().losses, {"teacher": fixed})
+    phase = KD().phase(fixed, network(8))
     plan = rehearse(phase, batch(8, OURS))
     assert plan.reads == {"teacher": frozenset({"logits"})}
     assert fixed.adaptation is adaptation
@@ -86,16 +86,16 @@ def test_what_was_built_to_stay_frozen_does_not_learn() -> None:
     learner = network(8)
     learner.adaptation = Adaptation(OURS, THEIRS)
     with pytest.raises(
-        WiringError, match=r'^phase "p" trains student, which was built to stay frozen: build it without'
+        WiringError, match=r'^phase "student" trains student, which was built to stay frozen: build it without'
     ):
-        rehearse(Phase("p", {"student": learner}, KD().losses, {"teacher": network(8)}), batch(8, OURS))
+        rehearse(KD().phase(network(8), learner), batch(8, OURS))
 
 
 def test_another_expectation_is_another_phase() -> None:
     teacher, found = network(8), []
     for adaptation in (None, Adaptation(OURS, THEIRS), Adaptation(OURS, THEIRS._replace(std=(0.3,)))):
         teacher.adaptation = adaptation
-        phase = Phase("p", {"student": network(8)}, KD().losses, {"teacher": teacher})
+        phase = KD().phase(teacher, network(8))
         found.append(str(fingerprint(phase, TrainSettings(), "data", 0)))
     assert len(set(found)) == 3
 

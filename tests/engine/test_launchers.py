@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
 
 from docendo.engine import processes
-from docendo.engine.processes import SlurmStep, make_fabric
+from docendo.engine.processes import SlurmStep, launch, make_fabric
 from docendo.engine.settings import TrainSettings
 from docendo.errors import DocendoError
 from tests.conftest import same, weights
@@ -112,3 +114,15 @@ def test_the_first_machine_of_the_step_is_where_processes_meet(monkeypatch: pyte
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv("SLURM_STEP_NODELIST", "gpu[07-09]")
     assert SlurmStep().main_address == "gpu07"
+
+
+def test_a_run_that_fails_leaves_nothing_wrapped() -> None:
+    """Fabric wraps DataLoader for the time of a launch; one wrapper more a failure would end in too deep a recursion."""
+
+    def fail(fabric: Fabric) -> None:
+        raise DocendoError("as ever")
+
+    before = {name: getattr(DataLoader, name) for name in ("__init__", "__setattr__", "__delattr__")}
+    with pytest.raises(DocendoError, match="as ever"):
+        launch(make_fabric(TrainSettings(epochs=1)), fail)
+    assert {name: getattr(DataLoader, name) for name in before} == before

@@ -1,6 +1,5 @@
 """The rehearsal: what it sees, and the wiring faults it refuses."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,21 +140,6 @@ def test_wiring_faults_are_refused(fault: str, batch: Batch) -> None:
     losses, message = FAULTS[fault]
     with pytest.raises(WiringError, match=message):
         rehearse(phase(losses, teacher=network()), batch)
-
-
-def test_two_phases_of_one_name_are_refused(small_run: Any) -> None:
-    """Their results would be taken for each other's."""
-
-    class Twice:
-        roles = ("student",)
-
-        def run(self, train: Any, build: Any) -> Any:
-            for _ in range(2):
-                learned = train(Phase("student", {"student": build("student")}, lambda net, batch: [ce(net, batch)]))
-            return learned
-
-    with pytest.raises(WiringError, match='two phases are called "student": give each a name of its own'):
-        small_run(dataclasses.dataclass(frozen=True)(Twice)(), student="resnet8")
 
 
 def test_phases_may_widen_what_networks_look_at(batch: Batch) -> None:

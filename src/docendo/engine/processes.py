@@ -139,7 +139,11 @@ def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
         args: plain or picklable arguments.
     """
     if not isinstance(fabric.strategy.launcher, _MultiProcessingLauncher):
-        return fabric.launch(function, *args)
+        caught: Any = _caught
+        returned, error = fabric.launch(caught, function, *args)
+        if error is not None:
+            raise error
+        return returned
     with tempfile.TemporaryDirectory() as folder, _waiting():
         note = Path(folder) / "error"
         try:
@@ -152,6 +156,14 @@ def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
     if stopped is not None:
         raise Interrupted(*stopped)
     return returned
+
+
+def _caught(fabric: Fabric, function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """Give an exception back instead of raising it: `Fabric.launch` would leave `DataLoader` wrapped once more."""
+    try:
+        return function(fabric, *args), None
+    except BaseException as error:
+        return None, error
 
 
 def _noted(fabric: Fabric, note: Path, function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[str, int] | None]:

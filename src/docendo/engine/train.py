@@ -51,7 +51,7 @@ class Trainer:
         how_to_resume: the command that goes on with this run, for messages.
 
     Attributes:
-        positions: the last position of each trained phase, by name.
+        positions: the last position of each trained phase, in order.
         sharding: whether the processes share out the weights of frozen networks, which then stay off the device.
     """
 
@@ -67,7 +67,7 @@ class Trainer:
     ) -> None:
         self.fabric, self.data, self.settings, self.seed = fabric, data, settings, seed
         self.folder, self.progress, self.how_to_resume = folder, progress, how_to_resume
-        self.positions: dict[str, Position] = {}
+        self.positions: list[Position] = []
         self.sharding = settings.shard_frozen and fabric.world_size > 1
         if settings.shard_frozen and not self.sharding:
             progress.say("shard_frozen does nothing with one process: add --devices")
@@ -96,7 +96,7 @@ class Trainer:
                 module.load_state_dict(done["learners"][role])
             set_buffers(_drifting(phase), done["drifted"])
             self.progress.say(f"{phase.name}: already trained in this run, {position.epoch} epochs")
-        self.positions[phase.name] = position
+        self.positions.append(position)
         self.records.keep(position.rows)
         return phase.learners
 

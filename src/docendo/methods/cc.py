@@ -10,7 +10,7 @@ from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting, who
 from docendo.losses import correlation_congruence
 from docendo.methods.taught import Taught
 
-CODE = "AberHu/Knowledge-Distillation-Zoo, of the same formula"
+CODE = "AberHu's Knowledge-Distillation-Zoo, of the same formula"
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _from_file(path: Path) -> Any:
         raise FileNotFoundError(f"there is no file {path}")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # processes that are spawned import it from there
+        sys.path.append(folder)  # processes that are spawned import it from there; last, so that it hides nothing
     module = importlib.import_module(path.stem)
     if Path(module.__file__ or "").resolve() != path.resolve():
         raise ImportError(f"another module is called {path.stem}: rename the file")

@@ -227,13 +227,13 @@ def _train(
             name: _measure_together([networks[role] for role in roles], roles, images)
             for name, roles in getattr(method, "ensembles", {}).items()
         }
-        last = trainer.positions[next(reversed(trainer.positions))]
+        last = trainer.positions[-1]
         results = {
             "method": settings.method,
             "data": images.name,
             "seed": settings.seed,
             "epochs": settings.epochs,
-            "seconds": round(sum(p.seconds for p in trainer.positions.values()), 3),
+            "seconds": round(sum(p.seconds for p in trainer.positions), 3),
             "images_per_second": round(len(last.rows) * len(images.train) / max(last.seconds, 1e-9), 1),
             "peak_memory_bytes": peak_memory(fabric.device),
             "command": command,
@@ -256,7 +256,7 @@ def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict
         lay_out(network.to(trainer.fabric.device), torch.channels_last)
     test = evaluate(asked, images.test.seen_by(expected), classes)
     val = evaluate(asked, images.val.seen_by(expected), classes) if images.val is not None else None
-    best = next((p.best[role] for p in reversed(trainer.positions.values()) if role in p.best), None)
+    best = next((p.best[role] for p in reversed(trainer.positions) if role in p.best), None)
     return {
         "test_top1": test.top1,
         "test_top5": test.top5,

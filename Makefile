@@ -7,9 +7,10 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/docendo demo
 
-# A worker a core; a file's tests stay together, as some share what they have trained.
+# A worker a core; a file's tests stay together, as some share what they have trained. Files keep their order: by number
+# of tests, files of few and long ones would come last, and one core would wait for the other.
 test: .venv/installed-dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev
 	$(BIN)/ruff check src tests scripts benchmarks

@@ -117,7 +117,7 @@ def test_the_first_machine_of_the_step_is_where_processes_meet(monkeypatch: pyte
 
 
 def test_a_run_that_fails_leaves_nothing_wrapped() -> None:
-    """Fabric wraps DataLoader for the time of a launch; one wrapper more a failure would end in too deep a recursion."""
+    """Fabric wraps DataLoader while it launches; a wrapper left by each failure would end in too deep a recursion."""
 
     def fail(fabric: Fabric) -> None:
         raise DocendoError("as ever")

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The small CIFAR-100 study: every method, three seeds, one budget. From the root of the repository:
+#     results/cifar100-small/study.sh [JOBS]
+# Finished runs are left alone and interrupted ones go on, so it can be started again at any time.
+set -euo pipefail
+here=results/cifar100-small
+export here OMP_NUM_THREADS=1
+jobs=${1:-2}
+
+run() { # FOLDER SEED METHOD OPTION...
+    local folder=$here/$1 seed=$2
+    shift 2
+    # Weights are not kept in the repository: a teacher without them is trained again, and ends the same.
+    case $folder in */teacher-0 | */sftn-teacher-0) [ -e "$folder/teacher.safetensors" ] || rm -rf "$folder" ;; esac
+    [ -e "$folder/results.json" ] || docendo train "$@" --data ../shared/data/cifar100 --image-size 16 --epochs 30 \
+        --set data.train_images=10000 --set data.validation=0.04 --seed "$seed" --out "$folder" --resume > /dev/null
+}
+export -f run
+
+line() { # The options of one method; $1 its name, $2 the seed.
+    case $1 in
+        kd | at | sokd | fitnet) echo "$1-$2 $2 $1 --teacher $here/teacher-0/teacher.safetensors --student resnet8" ;;
+        sftn) echo "sftn-$2 $2 kd --teacher $here/sftn-teacher-0/teacher.safetensors --student resnet8" ;;
+        collaborative_teaching)
+            echo "$1-$2 $2 $1 --expert $here/teacher-0/teacher.safetensors --scratch wrn_10_2 --student resnet8" ;;
+        dml) echo "$1-$2 $2 $1 --peer wrn_10_2 --student resnet8" ;;
+        rocket_launching) echo "$1-$2 $2 $1 --scratch wrn_10_2 --student resnet8" ;;
+        *) echo "$1-$2 $2 $1 --student resnet8" ;;
+    esac
+}
+
+{
+    echo "teacher-0 0 plain --set role=teacher --teacher wrn_10_2"
+    echo "sftn-teacher-0 0 sftn --teacher wrn_10_2 --student resnet8"
+} | xargs -P "$jobs" -I{} bash -c 'run {}'
+for seed in 0 1 2; do
+    for method in plain kd sftn sokd collaborative_teaching tolerant_teacher teskd dml at ban byot fitnet \
+        rocket_launching label_smoothing confidence_penalty; do
+        line $method $seed
+    done
+done | xargs -P "$jobs" -I{} bash -c 'run {}'
+for seed in 0 1 2; do # TESKD as in its paper, on a ResNet18, here a narrow one
+    echo "plain_ResNet18w16-$seed $seed plain --student ResNet18w16"
+    echo "teskd_ResNet18w16-$seed $seed teskd --student ResNet18w16"
+done | xargs -P "$jobs" -I{} bash -c 'run {}'

@@ -15,8 +15,8 @@ def check(method: Method = None, /) -> None:
     shown, broken = Output(), 0
     for promise in promises_of(name):
         broken += promise.broken is not None
-        shown.print(f"{'kept  ' if promise.broken is None else 'BROKEN'}  {promise.text}", markup=False)
+        shown.print(f"{'kept  ' if promise.broken is None else 'BROKEN'}  {promise.text}")
         if promise.broken is not None:
-            shown.print(f"        {promise.broken}", markup=False)
+            shown.print(f"        {promise.broken}")
     if broken:
         raise DocendoError(f"{name} breaks {broken} of its promises")

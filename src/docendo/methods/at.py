@@ -10,7 +10,7 @@ from typing import Any
 from docendo.branches import StagePairs
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting
 from docendo.losses import attention_transfer
-from docendo.methods.taught import Taught
+from docendo.methods.taught import PAIRS, Taught
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class AT(Taught):
     weight: float = setting(
         1000.0, "weight of each pair's attention loss", source="CRD protocol and the authors' code", at_least=0
     )
-    pairs: str = setting(
-        "", "stages compared, teacher's to student's, such as 2:1,3:2; empty: all, from the end", source="CRD protocol"
-    )
+    pairs: str = setting("", PAIRS, source="CRD protocol")
 
     def lesson(self, teacher: Any, student: Any) -> Lesson:
         """Give the attention losses of the paired stages."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting
 from docendo.losses import dkd
-from docendo.methods.taught import Taught
+from docendo.methods.taught import Taught, warmed_up
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,3 @@ class DKD(Taught):
         """Yield the divergence."""
         value = dkd(student.logits, teacher.logits, batch.labels, self.alpha, self.beta, self.temperature)
         yield LossTerm("student", "teacher", "dkd", value, warmed_up(batch.progress, self.warmup))
-
-
-def warmed_up(progress: float, warmup: float) -> float:
-    """Give the factor on a weight that rises in a line, from a twentieth to 1.
-
-    A twentieth is what mdistiller begins with: the first of 20 epochs. So no step goes without the term.
-
-    Args:
-        progress: how much of the phase is done.
-        warmup: part of the phase that the rise takes; 0: none.
-
-    >>> warmed_up(0.0, 0.5), warmed_up(0.25, 0.5), warmed_up(0.75, 0.5), warmed_up(0.0, 0.0)
-    (0.05, 0.5, 1.0, 1.0)
-    """
-    return 1.0 if progress >= warmup else max(progress / warmup, 0.05)

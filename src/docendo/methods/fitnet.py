@@ -62,21 +62,16 @@ class FitNet:
 
     def distil(self, train: Train, teacher: Any, student: Any) -> Any:
         """Train the student's first stages by the hint, then the whole student."""
-        pairs = self._pair(teacher, student)
-        ((t, s),) = pairs.pairs
-        learners = {
-            "student": nn.Sequential(*student.stages[: s + 1]),
-            "regressor": adapter(student.shapes[s], teacher.shapes[t], sides=self.sides),
-        }
+        pairs, regressor = self._guide(teacher, student)
+        ((_, s),) = pairs.pairs
+        learners = {"student": nn.Sequential(*student.stages[: s + 1]), "regressor": regressor}
         losses = partial(self.losses, pairs)
         train(Phase("hint", learners, losses, {"teacher": teacher}, stream="hint", fraction=self.hint_fraction))
         return self.then.distil(train, teacher, student)
 
     def lesson(self, teacher: Any, student: Any) -> Lesson:
         """Give the hint as a loss beside others, in one phase with them."""
-        pairs = self._pair(teacher, student)
-        ((t, s),) = pairs.pairs
-        regressor = adapter(student.shapes[s], teacher.shapes[t], sides=self.sides)
+        pairs, regressor = self._guide(teacher, student)
         return Lesson(partial(self.terms, pairs), {"regressor": regressor})
 
     def terms(
@@ -93,9 +88,12 @@ class FitNet:
         target = pairs.teacher[t].maps(net.teacher(batch).stages[t])
         yield LossTerm("student", "teacher", f"hint {pairs.names[0]}", hint(guided, target))
 
-    def _pair(self, teacher: Any, student: Any) -> StagePairs:
+    def _guide(self, teacher: Any, student: Any) -> tuple[StagePairs, nn.Module]:
+        """Give the one pair of stages, and the regressor from the student's to the teacher's."""
         found = StagePairs.of(self.pairs, teacher, student)
         if self.pairs and len(found.pairs) > 1:
             raise DocendoError(f"fitnet has one hint, but pairs is {self.pairs}: give one pair, such as 2:1")
         middle = (len(found.pairs) - 1) // 2
-        return replace(found, pairs=(found.pairs[middle],))
+        t, s = found.pairs[middle]
+        regressor = adapter(student.shapes[s], teacher.shapes[t], sides=self.sides)
+        return replace(found, pairs=((t, s),)), regressor

@@ -10,7 +10,7 @@ from typing import Any
 from docendo.branches import StagePairs
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting
 from docendo.losses import nst
-from docendo.methods.taught import Taught
+from docendo.methods.taught import PAIRS, Taught
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,7 @@ class NST(Taught):
     """
 
     weight: float = setting(50.0, "weight of each pair's discrepancy", source="CRD protocol (RepDistiller)", at_least=0)
-    pairs: str = setting(
-        "", "stages compared, teacher's to student's, such as 2:1,3:2; empty: all, from the end", source="CRD protocol"
-    )
+    pairs: str = setting("", PAIRS, source="CRD protocol")
 
     def lesson(self, teacher: Any, student: Any) -> Lesson:
         """Give the discrepancies of the paired stages."""

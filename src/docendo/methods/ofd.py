@@ -11,7 +11,7 @@ from docendo.branches import Connectors, StagePairs, before_relu, openness
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting, whole_batch
 from docendo.losses import ofd, ofd_margin
 from docendo.losses.inputs import to_smaller_sides
-from docendo.methods.taught import Taught
+from docendo.methods.taught import PAIRS, Taught
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,7 @@ class OFD(Taught):
         source="the authors' code",
         at_least=0,
     )
-    pairs: str = setting(
-        "",
-        "stages compared, teacher's to student's, such as 2:1,3:2; empty: all, from the end",
-        source="the authors' code",
-    )
+    pairs: str = setting("", PAIRS, source="the authors' code")
 
     def lesson(self, teacher: Any, student: Any) -> Lesson:
         """Give the partial distances of the paired stages, and the connectors that learn with the student."""

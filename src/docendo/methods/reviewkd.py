@@ -12,8 +12,7 @@ from torch import Tensor
 from docendo.branches import Review, StagePairs
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting
 from docendo.losses import hierarchical_context
-from docendo.methods.dkd import warmed_up
-from docendo.methods.taught import Taught
+from docendo.methods.taught import PAIRS, Taught, warmed_up
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,7 @@ class ReviewKD(Taught):
         at_least=0,
         at_most=1,
     )
-    pairs: str = setting(
-        "",
-        "stages compared, teacher's to student's, such as 2:1,3:2; empty: all, from the end",
-        source="the authors' code",
-    )
+    pairs: str = setting("", PAIRS, source="the authors' code")
 
     def lesson(self, teacher: Any, student: Any) -> Lesson:
         """Give the losses of all levels, and the modules by which the student tells of them."""

@@ -15,6 +15,9 @@ from docendo.errors import DocendoError
 from docendo.losses import cross_entropy
 from docendo.methods.plain import ordinary
 
+PAIRS = "stages compared, teacher's to student's, such as 2:1,3:2; empty: all, from the end"
+"""What the setting `pairs` of a method means that compares stages."""
+
 ADD = "further transfer methods whose losses are added, such as at,sp; their settings follow a dot: at.weight"
 
 
@@ -83,3 +86,18 @@ def refuse_twice(methods: Sequence[Any]) -> None:
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
     if twice:
         raise DocendoError(f"add: {twice} is there already: a loss is added once; change its weight instead")
+
+
+def warmed_up(progress: float, warmup: float) -> float:
+    """Give the factor on a weight that rises in a line, from a twentieth to 1.
+
+    A twentieth is what mdistiller begins with: the first of 20 epochs. So no step goes without the term.
+
+    Args:
+        progress: how much of the phase is done.
+        warmup: part of the phase that the rise takes; 0: none.
+
+    >>> warmed_up(0.0, 0.5), warmed_up(0.25, 0.5), warmed_up(0.75, 0.5), warmed_up(0.0, 0.0)
+    (0.05, 0.5, 1.0, 1.0)
+    """
+    return 1.0 if progress >= warmup else max(progress / warmup, 0.05)

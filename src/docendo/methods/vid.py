@@ -11,7 +11,7 @@ from docendo.branches import Gaussians, StagePairs
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting
 from docendo.losses import vid
 from docendo.losses.inputs import to_smaller_sides
-from docendo.methods.taught import Taught
+from docendo.methods.taught import PAIRS, Taught
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class VID(Taught):
     """
 
     weight: float = setting(1.0, "weight of each pair's likelihood", source="CRD protocol (RepDistiller)", at_least=0)
-    pairs: str = setting(
-        "", "stages compared, teacher's to student's, such as 2:1,3:2; empty: all, from the end", source="CRD protocol"
-    )
+    pairs: str = setting("", PAIRS, source="CRD protocol")
 
     def lesson(self, teacher: Any, student: Any) -> Lesson:
         """Give the likelihoods of the paired stages, and the Gaussians that learn with the student."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,11 +55,11 @@ def check(method: str | Method) -> Iterator[Promise]:
     with tempfile.TemporaryDirectory() as folder:
         trial = _Trial(made, Path(folder))
         rehearsed = [
-            _tried(f"{name} rehearses with {kind}", lambda cast=cast: trial.rehearse(cast))  # type: ignore[misc]
+            _tried(f"{name} rehearses with {kind}", partial(trial.rehearse, cast))
             for kind, cast in (("native networks", NATIVE), ("a network that is cut", CUT))
         ]
         yield from rehearsed
-        yield _tried("settings say what they are, and where their defaults come from", lambda: _settings_tell(made))
+        yield _tried("settings say what they are, and where their defaults come from", partial(_settings_tell, made))
         if all(promise.broken for promise in rehearsed):
             return
         yield _tried("stopped within an epoch and resumed, it ends in the same weights", trial.resumes)
@@ -124,7 +125,7 @@ class _Trial:
 
     def resumes(self) -> str | None:
         expected = self.straight
-        steps = sum(1 for _ in (expected.folder / "metrics.jsonl").read_text().splitlines()) * 200 // BATCH
+        steps = len((expected.folder / "metrics.jsonl").read_text().splitlines()) * 200 // BATCH
         with contextlib.suppress(_Killed):
             self.run("stopped", progress=_KilledAt(steps - 2))  # within the last epoch of the last phase
         found = self.run("stopped", resume=True)

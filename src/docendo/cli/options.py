@@ -76,6 +76,9 @@ class RunOptions:
     nodes: Annotated[Whole, Parameter(help="Machines; start them by torchrun or SLURM (1).")] = None
     strategy: Annotated[str | None, Parameter(help="Lightning Fabric's strategy (auto).")] = None
     precision: Annotated[str | None, Parameter(help="Number format: 16-mixed, bf16-mixed, ... (32-true).")] = None
+    teacher_memory: Annotated[
+        str | None, Parameter(help="Disk for frozen networks' logits, shared by all runs: off, 20GB (auto).")
+    ] = None
 
     def keywords(self) -> dict[str, Any]:
         """Give what was asked for as keywords of `docendo.train`."""

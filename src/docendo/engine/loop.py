@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from docendo.core import Batch, LossTerm, Phase, Staged, sharing
+from docendo.core import Batch, LossTerm, Output, Phase, Staged, sharing
 from docendo.data import DataSet, Split
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
@@ -25,6 +25,7 @@ from docendo.engine.rehearse import PhasePlan
 from docendo.engine.settings import TrainSettings
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, stream_of
+from docendo.engine.teacher_memory import TeacherMemory
 from docendo.errors import DocendoError, Interrupted
 from docendo.metrics import accuracies
 
@@ -110,6 +111,7 @@ class Loop:
     how_to_resume: str
     phase: Phase
     frozen: Mapping[str, nn.Module]
+    memory: TeacherMemory
     plan: PhasePlan
     slot: Slot
     state: State
@@ -124,6 +126,7 @@ class Loop:
         position = self.state.position
         self.progress.phase(self.phase.name, self.epochs, self.steps, position.epoch * self.steps + position.step)
         self.saved_at = time.monotonic()
+        self.live = {role: network for role, network in self.frozen.items() if role not in self.memory.roles}
         # To look at a loss, or to ask the other processes, is to wait; on one CPU it is free.
         self.look_every = 1 if self.fabric.device.type == "cpu" else 50
         self.synchronised = self.processes > 1 and self.settings.sync_batchnorm
@@ -147,8 +150,9 @@ class Loop:
         start = position.step
         share = (self.fabric.global_rank, self.processes)
         batches = train.batches(settings.batch_size, table=table, start=start, share=share)
-        for step, batch in enumerate(batches, start):
-            self._step(epoch, step, converted(batch, settings))
+        along = self.memory.along(converted(batch, settings) for batch in batches)
+        for step, (batch, remembered) in enumerate(along, start):
+            self._step(epoch, step, batch, remembered)
             if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
                 position.step = step + 1
                 position.epoch_seconds = time.monotonic() - began
@@ -158,7 +162,7 @@ class Loop:
                     self._look(epoch, step)
         self._end_epoch(epoch)
 
-    def _step(self, epoch: int, step: int, batch: Batch) -> None:
+    def _step(self, epoch: int, step: int, batch: Batch, remembered: Mapping[str, Output]) -> None:
         """Learn from one batch; the optimiser steps when the gradients of `accumulate` batches are there."""
         settings, optimizer = self.settings, self.state.optimizer
         first = step - step % settings.accumulate
@@ -169,7 +173,7 @@ class Loop:
         if self.phase.views:
             batch = self.phase.views(batch)
         with self.fabric.autocast(), self.batch_norm():
-            answers = answer(self.frozen, self.plan.reads, batch)
+            answers = {**answer(self.live, self.plan.reads, batch), **remembered}
         factor = settings.schedule.factor_at(progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
@@ -268,6 +272,8 @@ class Loop:
         self.state.meter = LossMeter(meter.names, self.fabric.device)
         self.records.write(position.rows)
         self.progress.epoch(row)
+        for news in self.memory.news():
+            self.progress.say(news)
         if position.epoch < self.epochs:
             self._look(epoch, self.steps - 1)
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from docendo.engine.memory_folder import budget_of
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -102,8 +104,20 @@ class TrainSettings(BaseModel):
     shard_frozen: bool = Field(
         False, description="share the weights of frozen networks out over the processes, for those too large for one"
     )
+    teacher_memory: str = Field(
+        "auto",
+        description="disk for frozen networks' logits, which are computed once for each view of an image and kept for "
+        "all runs: a size such as 20GB, off, or auto: 4 GiB, or a tenth of what is free if that is less",
+    )
     deterministic: bool = Field(False, description="refuse operations that differ from run to run on a GPU")
     checkpoint_seconds: NotNegative = Field(30.0, description="time between checkpoints; 0 saves after every step")
+
+    @field_validator("teacher_memory", mode="before")
+    @classmethod
+    def _size(cls, value: object) -> str:
+        text = "off" if value is False else str(value)  # YAML reads a plain off as false
+        budget_of(text)
+        return text
 
     @property
     def rate(self) -> float:

@@ -26,7 +26,15 @@ from docendo.files import write_atomically
 
 Fingerprint = dict[str, Any]
 
-_OF_THE_MACHINE = {"accelerator", "devices", "nodes", "strategy", "shard_frozen", "checkpoint_seconds"}
+_OF_THE_MACHINE = {
+    "accelerator",
+    "devices",
+    "nodes",
+    "strategy",
+    "shard_frozen",
+    "teacher_memory",
+    "checkpoint_seconds",
+}
 
 
 def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> Fingerprint:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from docendo.core import Batch, Phase
 from docendo.data import DataSet
@@ -30,11 +30,12 @@ from docendo.engine.networks import (
 )
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
-from docendo.engine.rehearse import a_few, rehearse
+from docendo.engine.rehearse import PhasePlan, a_few, rehearse
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.engine.sharding import sharded
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, fingerprint, stream_of
+from docendo.engine.teacher_memory import TeacherMemory, open_memory
 from docendo.metrics import evaluate, near_chance
 
 
@@ -119,7 +120,8 @@ class Trainer:
             self._show_teachers(phase, frozen)
 
         learners = Learners(phase.learners, phase.losses).train()
-        with only_learning(learners, plan.idle), StopRequest() as stop:
+        memory = self._memory(phase, plan, frozen, batch.images)
+        with closing(memory), only_learning(learners, plan.idle), StopRequest() as stop:
             optimizer = make_optimizer(learners, settings.rate, settings.optimizer, phase.learning_rates, plan.idle)
             module, optimizer = fabric.setup(learners, optimizer)
             ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None
@@ -138,6 +140,7 @@ class Trainer:
                 how_to_resume=self.how_to_resume,
                 phase=phase,
                 frozen=frozen,
+                memory=memory,
                 plan=plan,
                 slot=slot,
                 state=state,
@@ -152,6 +155,14 @@ class Trainer:
             slot.finish({"position": vars(state.position), "learners": learned, "drifted": drifted})
         fabric.barrier()
         return state.position
+
+    def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
+        settings, autocast, say = self.settings, self.fabric.autocast, self.progress.say
+        return (
+            TeacherMemory({})
+            if self.sharding
+            else open_memory(frozen, phase, plan.reads, self.data, settings, images, autocast, say)
+        )
 
     @property
     def _whole(self) -> torch.device:

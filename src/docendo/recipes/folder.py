@@ -29,6 +29,7 @@ _FLAGS = {
     "strategy": "--strategy",
     "precision": "--precision",
     "accelerator": "--accelerator",
+    "teacher_memory": "--teacher-memory",
 }
 _SWITCHES = {"data.download": "--download", "data.skip_corrupt": "--skip-corrupt", "pretrained": "--pretrained"}
 

@@ -84,6 +84,7 @@ def train(
     nodes: int | None = None,
     strategy: str | None = None,
     precision: str | None = None,
+    teacher_memory: str | None = None,
     progress: Progress | Callable[[], AbstractContextManager[Progress]] | None = None,
 ) -> Run:
     """Train networks that teach each other, and keep the one to deploy.
@@ -116,6 +117,7 @@ def train(
         nodes: how many machines; start them by torchrun or SLURM.
         strategy: Lightning Fabric's strategy.
         precision: "32-true", "64-true", "16-mixed", "bf16-mixed" or "bf16-true".
+        teacher_memory: disk for frozen networks' logits, which all runs share: "auto", "off" or a size such as "20GB".
         progress: shows progress, or gives in the process that trains what does, for a `with`; else plain lines.
 
     Returns:
@@ -148,6 +150,7 @@ def train(
             "nodes": nodes,
             "strategy": strategy,
             "precision": precision,
+            "teacher_memory": teacher_memory,
         }
     )
     request = Request(method, flags, set, config)

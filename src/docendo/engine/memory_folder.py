@@ -1,0 +1,107 @@
+"""Where remembered answers lie, how much room they may take, and who has to go when there is too little."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TextIO
+
+_ABOUT = "about.json"
+
+
+def memory_folder() -> Path:
+    """Give the folder of all remembered answers: in XDG_CACHE_HOME, or "~/.cache"."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docendo" / "teacher-memory"
+
+
+def budget_of(teacher_memory: str) -> int:
+    """Give the bytes that all remembered answers may take.
+
+    Args:
+        teacher_memory: "off", "auto" (4 GiB, or a tenth of the free disk if that is less), or a size such as "500MB".
+
+    Raises:
+        ValueError: it is none of these.
+
+    >>> budget_of("off"), budget_of("1.5 GB"), budget_of("20mb")
+    (0, 1500000000, 20000000)
+    """
+    if teacher_memory == "off":
+        return 0
+    if teacher_memory == "auto":
+        place = next(p for p in (memory_folder(), *memory_folder().parents) if p.exists())
+        return min(2**32, shutil.disk_usage(place).free // 10)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])?b?", teacher_memory.strip().lower())
+    if not found:
+        raise ValueError("auto, off, or a size such as 500MB or 20GB")
+    return int(float(found[1]) * 1000 ** " kmgt".index(found[2] or " "))
+
+
+def folder_for(about: Mapping[str, Any]) -> Path:
+    """Give the folder of the answers that depend on all this."""
+    return memory_folder() / blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+class Place:
+    """One folder of answers, in use until it is closed, so that nobody takes it for one that may go.
+
+    The answers that were used longest ago go first, where there is not room enough for these.
+
+    Args:
+        about: what the answers depend on; kept beside them for who wonders what they are.
+        budget: bytes that all answers may take.
+        wanted: bytes that these may come to.
+
+    Attributes:
+        folder: where to put the answers.
+        budget: bytes that these may take.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, about: Mapping[str, Any], budget: int, wanted: int) -> None:
+        self.folder = folder_for(about)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._in_use: TextIO = (self.folder / _ABOUT).open("w")
+        json.dump(about, self._in_use, indent=1, sort_keys=True)
+        self._in_use.flush()
+        _lock(self._in_use, shared=True)
+        others = [p for p in memory_folder().iterdir() if p != self.folder and (p / _ABOUT).exists()]
+        taken = {p: sum(f.stat().st_size for f in p.iterdir()) for p in others}
+        for oldest in sorted(others, key=lambda p: (p / _ABOUT).stat().st_mtime):
+            if sum(taken.values()) + wanted <= budget:
+                break
+            if _removed(oldest):
+                del taken[oldest]
+        self.budget = budget - sum(taken.values())
+
+    def close(self) -> None:
+        """Let others take the room, should they need it."""
+        self._in_use.close()
+
+
+def _removed(folder: Path) -> bool:
+    """Remove a folder of answers unless somebody uses it."""
+    with contextlib.suppress(OSError), (folder / _ABOUT).open() as about:
+        if _lock(about, shared=False):
+            shutil.rmtree(folder)
+            return True
+    return False
+
+
+def _lock(file: TextIO, *, shared: bool) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks, and there files that are open cannot be removed.
+        return True
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        return True
+    return False

@@ -1,0 +1,282 @@
+"""The teacher memory: a frozen network's logits for a view are computed once, and kept for all runs that ask again.
+
+An answer is found by what it depends on: the folder by a hash of the network's weights and layers, the images and how
+they are made, the number format and the machine; the row by (index, view). Answers are computed in blocks of one size
+whoever asks, and a network whose answer to an image depends on its place in such a block is not served. So it makes no
+difference which batch, run or process asked first, nor what the disk has lost: runs with the memory agree bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from docendo.core import Batch, Output, Phase
+from docendo.data import DataSet
+from docendo.engine.answer_file import AnswerFile
+from docendo.engine.memory_folder import Place, budget_of, memory_folder
+from docendo.engine.networks import Reads, adaptation_of, answer
+from docendo.engine.settings import TrainSettings
+from docendo.engine.store import digest
+
+_BLOCK = {"cpu": 64, "cuda": 512}
+"""Images a block: what keeps the device busy; part of what an answer depends on."""
+_AHEAD = 2**26
+"""Bytes of images that are looked at ahead, so that blocks can be filled from many batches."""
+_VERSION = 1  # of how answers are computed and stored
+
+AutoCast = Callable[[], AbstractContextManager[Any]]
+
+
+class CannotRemember(Exception):
+    """Why a frozen network's answers are not remembered."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a frozen network is asked: always as many images at once.
+
+    Attributes:
+        network: as it answers.
+        block: images that are asked together.
+        layout: of the images in memory.
+        autocast: the number format in which it answers.
+    """
+
+    network: nn.Module
+    block: int
+    layout: torch.memory_format
+    autocast: AutoCast
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Give the logits of at most a block of images, which is filled up with the last one."""
+        empty = self.block - len(images)
+        if empty:
+            images = torch.cat([images, images[-1:].expand(empty, -1, -1, -1)])
+        batch = Batch.of(images.contiguous(memory_format=self.layout), torch.zeros(self.block))
+        with self.autocast():
+            logits = answer({"it": self.network}, {"it": frozenset({"logits"})}, batch)["it"].logits
+        return logits[: self.block - empty]
+
+    def treats_all_alike(self, images: Tensor) -> bool:
+        """Say whether the answer to an image is the same, bit for bit, wherever it stands in a block."""
+        images = images.repeat(-(-self.block // len(images)), 1, 1, 1)[: self.block]
+        return torch.equal(self(images).flip(0), self(images.flip(0)))
+
+
+class _Window:
+    """The answers to some batches: those known, and those computed when they are wanted, in full blocks."""
+
+    def __init__(self, ask: Asking, file: AnswerFile, views: int, batches: list[Batch]) -> None:
+        self._ask, self._file = ask, file
+        self._keys = torch.cat([batch.index * views + batch.view for batch in batches]).cpu()
+        rows, known = file.read(self._keys)
+        self._logits = rows.to(batches[0].images.device)
+        self._missing = (~known).nonzero()[:, 0]
+        self._images = torch.cat([batch.images for batch in batches]) if len(self._missing) else torch.empty(0)
+        self._computed = 0
+
+    def logits(self, first: int, last: int) -> Tensor:
+        """Give the logits of the images from `first` to `last`, exclusive."""
+        while self._computed < len(self._missing) and int(self._missing[self._computed]) < last:
+            places = self._missing[self._computed : self._computed + self._ask.block].to(self._logits.device)
+            self._logits[places] = self._ask(self._images[places])
+            self._computed += len(places)
+        return self._logits[first:last]
+
+    def keep(self) -> None:
+        """Write down what was computed."""
+        new = self._missing[: self._computed]
+        self._file.add(self._keys[new], self._logits[new.to(self._logits.device)].cpu())
+
+
+class Remembered:
+    """One frozen network whose answers are remembered.
+
+    Args:
+        network: as it answers.
+        data: the images of the run.
+        settings: of the run.
+        images: a few, as networks get them.
+        autocast: the number format in which networks answer.
+
+    Raises:
+        CannotRemember: its answers cannot be remembered, for this reason.
+    """
+
+    def __init__(
+        self, network: nn.Module, data: DataSet, settings: TrainSettings, images: Tensor, autocast: AutoCast
+    ) -> None:
+        count = data.augmentation.count
+        if count is None:
+            raise CannotRemember("views are drawn anew without end")
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self._ask = Asking(network, _BLOCK.get(images.device.type, 64), layout, autocast)
+        if not self._ask.treats_all_alike(images):
+            raise CannotRemember("its answer to an image depends on the images beside it")
+        logits = self._ask(images[:1])
+        self._views = count
+        self.possible = len(data.train) * count
+        row = AnswerFile.row_bytes(logits.shape[1], logits.dtype)
+        try:
+            self._place = Place(
+                _depends_on(network, data, settings, images.device, self._ask.block),
+                budget_of(settings.teacher_memory),
+                row * min(self.possible, len(data.train) * settings.epochs),
+            )
+            self.file = AnswerFile(self._place.folder, self.possible, logits.shape[1], logits.dtype, self._place.budget)
+        except OSError as error:
+            raise CannotRemember(f"{memory_folder()} cannot be used: {error.strerror or error}") from error
+
+    def window(self, batches: list[Batch]) -> _Window:
+        """Give the answers to some batches."""
+        return _Window(self._ask, self.file, self._views, batches)
+
+    def close(self) -> None:
+        """Let the room be taken by others."""
+        self._place.close()
+
+
+class TeacherMemory:
+    """The frozen networks of a phase whose answers are remembered.
+
+    Args:
+        roles: these networks by role.
+    """
+
+    def __init__(self, roles: Mapping[str, Remembered]) -> None:
+        self._roles = roles
+        self._told: set[str] = set()
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that it answers for."""
+        return frozenset(self._roles)
+
+    def along(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, dict[str, Output]]]:
+        """Give batches with the answers of the networks that it serves, looking some batches ahead."""
+        if not self._roles:
+            yield from ((batch, {}) for batch in batches)
+            return
+        for role in self._roles.values():
+            with contextlib.suppress(OSError):  # what others have added since is welcome, not needed
+                role.file.refresh()
+        for some in _ahead(batches):
+            windows = {name: role.window(some) for name, role in self._roles.items()}
+            first = 0
+            try:
+                for batch in some:
+                    last = first + len(batch.labels)
+                    yield batch, {name: _only_logits(w.logits(first, last)) for name, w in windows.items()}
+                    first = last
+            finally:  # also of what a stopped run has computed
+                for window in windows.values():
+                    window.keep()
+
+    def news(self) -> Iterator[str]:
+        """Say, once, why answers of a network are no longer kept."""
+        for name, role in self._roles.items():
+            if role.file.full and name not in self._told:
+                self._told.add(name)
+                yield f"{name} (frozen): no further answers are remembered: {role.file.full}"
+
+    def close(self) -> None:
+        """Let the room be taken by others."""
+        for role in self._roles.values():
+            role.close()
+
+
+def _only_logits(logits: Tensor) -> Output:
+    return Output(logits, None, ())  # type: ignore[arg-type]  # nobody reads the rest
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+    """Put batches together until their images take `_AHEAD` bytes."""
+    some: list[Batch] = []
+    size = 0
+    for batch in batches:
+        some.append(batch)
+        size += batch.images.nbytes
+        if size >= _AHEAD:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def why_not(phase: Phase, reads: Reads, data: DataSet) -> str:
+    """Say why a method's frozen network is not one whose answers could be remembered; empty if it is."""
+    if phase.frozen_statistics == "batch":
+        return "it uses the statistics of each batch"
+    if phase.views is not None:
+        return "the method makes views of its own"
+    if getattr(data.train, "mixes", False):
+        return "images are mixed"
+    if reads != {"logits"}:
+        return "its features are read, and only logits are remembered"
+    if data.augmentation.count is None:
+        return "views are drawn anew without end; --set data.pool=16 would give each image 16"
+    return ""
+
+
+def open_memory(
+    frozen: Mapping[str, nn.Module],
+    phase: Phase,
+    reads: Mapping[str, Reads],
+    data: DataSet,
+    settings: TrainSettings,
+    images: Tensor,
+    autocast: AutoCast,
+    say: Callable[[str], None],
+) -> TeacherMemory:
+    """Open the memory of a phase's frozen networks, and say of each how much of it is remembered, or why nothing.
+
+    Args:
+        frozen: the networks as they answer, by role.
+        phase: theirs.
+        reads: what the phase reads of each.
+        data: the images of the run.
+        settings: of the run.
+        images: a few, as networks get them.
+        autocast: the number format in which networks answer.
+        say: takes lines that the user should read.
+    """
+    roles: dict[str, Remembered] = {}
+    for name, network in frozen.items() if settings.teacher_memory != "off" else ():
+        try:
+            reason = why_not(phase, reads[name], data)
+            if reason:
+                raise CannotRemember(reason)
+            roles[name] = Remembered(network, data, settings, images, autocast)
+        except CannotRemember as error:
+            say(f"{name} (frozen) answers anew at every step: {error}")
+        else:
+            known = len(roles[name].file)
+            say(f"{name} (frozen): {known:,} answers are remembered of {roles[name].possible:,} that there can be")
+    return TeacherMemory(roles)
+
+
+def _depends_on(
+    network: nn.Module, data: DataSet, settings: TrainSettings, device: torch.device, block: int
+) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "weights": digest(network),
+        "layers": blake2b(repr(network).encode(), digest_size=16).hexdigest(),
+        "data": data.fingerprint,
+        "images of the network": repr(adaptation_of(network)),
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
+        "block": block,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+    }

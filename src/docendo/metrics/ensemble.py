@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from docendo.core import Batch
 from docendo.metrics.accuracy import BATCH, Accuracy, Images, accuracies
+from docendo.metrics.asking import asking
 
 
-@torch.no_grad()
 def ensemble(members: Sequence[tuple[nn.Module, Images]], classes: int) -> Accuracy:
     """Measure the mean of the members' softmax outputs on all images of a split; their modes afterwards are as before.
 
@@ -21,21 +22,12 @@ def ensemble(members: Sequence[tuple[nn.Module, Images]], classes: int) -> Accur
     """
     (_, images), *others = members
     streams = [split.batches(BATCH) for _, split in others]
+    with ExitStack() as stack:
+        asked = [stack.enter_context(asking(network)) for network, _ in members]
 
-    def together(batch: Batch) -> dict[str, Tensor]:
-        views = [batch, *(next(stream) for stream in streams)]
-        scores = [_log_softmax(network, view) for (network, _), view in zip(members, views, strict=True)]
-        return {"": torch.stack(scores).logsumexp(dim=0)}  # in logarithms, so that small probabilities keep their order
+        def together(batch: Batch) -> dict[str, Tensor]:
+            views = [batch, *(next(stream) for stream in streams)]
+            scores = [ask(view.images).logits.float().log_softmax(1) for ask, view in zip(asked, views, strict=True)]
+            return {"": torch.stack(scores).logsumexp(dim=0)}  # in logarithms: small probabilities keep their order
 
-    modes = [network.training for network, _ in members]
-    for network, _ in members:
-        network.eval()
-    measured = accuracies(together, images, classes)
-    for (network, _), training in zip(members, modes, strict=True):
-        network.train(training)
-    return measured[""]
-
-
-def _log_softmax(network: nn.Module, batch: Batch) -> Tensor:
-    logits: Tensor = network(batch.images.to(next(network.parameters()).dtype)).logits
-    return logits.float().log_softmax(dim=1)
+        return accuracies(together, images, classes)[""]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32
+from docendo.losses.inputs import at_least_float32, one_class
 
 
 def top_score_difference(
@@ -33,7 +33,7 @@ def top_score_difference(
         where others score higher.
 
     Raises:
-        DocendoError: if k is not in [2, C].
+        DocendoError: if k is not in [2, C], or labels are shares of classes, as of mixed images.
 
     References:
         Yang, Xie, Qiao, Yuille: Training Deep Neural Networks in Generations, AAAI 2019, arXiv 1805.05551.
@@ -58,6 +58,7 @@ def top_score_difference(
         best = scores.topk(k, dim=1).values
         first, others = best[:, 0], best[:, 1:]
     else:
+        labels = one_class("top_score_difference", labels)
         first = scores.gather(1, labels[:, None])[:, 0]
         others = scores.scatter(1, labels[:, None], -1.0).topk(k - 1, dim=1).values
     return (first - others.sum(dim=1) / (k - 1 if divisor == "k-1" else k)).mean()

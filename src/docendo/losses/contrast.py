@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, pair, unit
+from docendo.losses.inputs import at_least_float32, one_class, pair, unit
 
 
 def crd(
@@ -39,7 +39,7 @@ def crd(
         A scalar, at least 0. Without negatives, as for one sample, it is 0, and so is the gradient.
 
     Raises:
-        DocendoError: if the shapes differ.
+        DocendoError: if the shapes differ, or labels are shares of classes, as of mixed images.
 
     Deviations: the paper's loss is binary, true pair or not, with thousands of negatives from a memory: that is
     `crd_bank`. This is the same question asked within a batch, as a choice among B (InfoNCE), so weights do not carry
@@ -58,6 +58,7 @@ def crd(
     student, teacher = pair("crd", student_embeddings, teacher_embeddings, detach_target=detach_target)
     scores = unit(student) @ unit(teacher).mT / temperature
     if labels is not None:
+        labels = one_class("crd", labels)
         same_class = (labels[:, None] == labels).fill_diagonal_(False)
         scores = scores.masked_fill(same_class, -torch.inf)
     own = torch.arange(len(scores), device=scores.device)

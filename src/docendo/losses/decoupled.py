@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from docendo.losses.inputs import SAME_CLASSES, pair
+from docendo.losses.inputs import SAME_CLASSES, one_class, pair
 
 
 def dkd(
@@ -37,7 +37,7 @@ def dkd(
         A scalar, at least 0, and 0 where both say the same. With two classes the second part is 0.
 
     Raises:
-        DocendoError: if the shapes of the logits differ.
+        DocendoError: if the shapes of the logits differ, or labels are shares of classes, as of mixed images.
 
     Deviations: mdistiller subtracts 1000 from the label's logit to leave it out, and takes the logarithm of summed
     probabilities, which is -inf where one vanishes; here both stay in log space, so logits may be of any size.
@@ -51,6 +51,7 @@ def dkd(
     0.9927
     """
     student, teacher = pair("dkd", student_logits, teacher_logits, cure=SAME_CLASSES)
+    labels = one_class("dkd", labels)
     (p, p_rest), (q, q_rest) = _apart(student / temperature, labels), _apart(teacher / temperature, labels)
     label_or_not = F.kl_div(p, q, reduction="batchmean", log_target=True)
     among_the_rest = F.kl_div(p_rest, q_rest, reduction="batchmean", log_target=True)

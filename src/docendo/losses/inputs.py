@@ -52,6 +52,29 @@ shape of the other by an adapter, such as docendo.branches.adapter
     return at_least_float32(student), at_least_float32(teacher.detach() if detach_target else teacher)
 
 
+def one_class(loss: str, labels: Tensor) -> Tensor:
+    """Give labels of one class for each image as they are.
+
+    Args:
+        loss: the public name, for the message.
+        labels: (B,), int64.
+
+    Raises:
+        DocendoError: if they are shares of classes, as those of mixed images are.
+
+    >>> one_class("dkd", torch.tensor([[0.5, 0.5]]))
+    Traceback (most recent call last):
+    docendo.errors.DocendoError: dkd needs one class for each image, but labels are (1, 2) shares of classes, as of \
+mixed images: leave data.mixup and data.cutmix out, or learn by another loss
+    """
+    if labels.ndim > 1:
+        raise DocendoError(
+            f"{loss} needs one class for each image, but labels are {tuple(labels.shape)} shares of classes, as of "
+            "mixed images: leave data.mixup and data.cutmix out, or learn by another loss"
+        )
+    return labels
+
+
 def unit(x: Tensor, dim: int = -1) -> Tensor:
     """Bring vectors to length 1, and leave those that have none.
 

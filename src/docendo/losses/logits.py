@@ -14,9 +14,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     CE = mean_b( -log softmax(z_b)[y_b] )
 
+    Of mixed images it is the mean over their classes, weighted by the shares.
+
     Args:
         logits: (B, K); half precision is computed in float32.
-        labels: (B,), int64, in [0, K).
+        labels: (B,), int64, in [0, K); or (B, K), floating point, the share of each class in each image.
 
     Returns:
         A scalar, at least 0.
@@ -24,7 +26,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     >>> round(cross_entropy(torch.zeros(2, 10), torch.tensor([3, 7])).item(), 4)  # log 10
     2.3026
     """
-    return F.cross_entropy(at_least_float32(logits), labels)
+    logits = at_least_float32(logits)
+    return F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels)
 
 
 def kd(

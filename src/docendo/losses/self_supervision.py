@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, pair, unit
+from docendo.losses.inputs import at_least_float32, one_class, pair, unit
 
 
 def sskd_similarity(
@@ -111,6 +111,9 @@ def sskd_selected(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
     Returns:
         (N,), bool. For SSKD's other selection, on the logits of turned images: `kd(student[kept], teacher[kept])`.
 
+    Raises:
+        DocendoError: if targets are shares of classes, as of mixed images.
+
     Deviations: the released code (xuguodong03/SSKD) sorts, so that of equal scores and of equal levels any may come
     first.
 
@@ -121,6 +124,7 @@ def sskd_selected(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
     >>> sskd_selected(scores, torch.tensor([2, 0, 1]), keep_wrong=0.5)
     tensor([False,  True,  True])
     """
+    targets = one_class("sskd_selected", targets)
     level = (scores > scores.gather(1, targets[:, None])).sum(dim=1)
     wrong = (level > 0).sum()
     kept = len(level) - wrong + (wrong * keep_wrong).long()

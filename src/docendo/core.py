@@ -22,7 +22,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (B, C, H, W), floating point, normalised.
-        labels: (B,), int64, in [0, classes).
+        labels: (B,), int64, in [0, classes). Where images are mixed with each other: (B, K), float32, the share of each
+            class in each image; then (index, view) is the first of two that it is made of.
         index: (B,), int64, the place of each sample in its split.
         view: (B,), int64, which augmentation of that sample this is: (index, view) determines the image.
         progress: how much of the phase is done, in [0, 1].

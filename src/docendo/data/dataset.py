@@ -8,6 +8,7 @@ import torch
 
 from docendo.data.expectation import Expectation
 from docendo.data.split import Split
+from docendo.data.varied import Varied
 from docendo.data.views import Augmentation
 
 
@@ -30,7 +31,7 @@ class DataSet:
         test: to report.
         notes: sentences that the user should read.
         fingerprint: hex digest of all that decides what a run sees: images, labels, splits, size, views,
-            normalisation. Of streamed images names and sizes stand for the pixels.
+            normalisation, mixing. Of streamed images names and sizes stand for the pixels.
     """
 
     name: str
@@ -40,7 +41,7 @@ class DataSet:
     crop_ratio: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    augmentation: Augmentation
+    augmentation: Augmentation | Varied
     train: Split
     val: Split | None
     test: Split
@@ -51,6 +52,11 @@ class DataSet:
     def expectation(self) -> Expectation:
         """What networks that train on these images come to expect."""
         return Expectation(self.mean, self.std, self.image_size)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed with each other (see `Split.mixes`)."""
+        return self.train.mixes
 
     def to(self, device: torch.device | str) -> DataSet:
         """Give the data set with its batches on a device; images in memory are copied there once."""

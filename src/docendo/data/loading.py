@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from docendo.data.augmenting import SMALL, cut_of, mixing_of, varied
 from docendo.data.dataset import DataSet
 from docendo.data.division import Division, divide
 from docendo.data.images import stored_side
@@ -17,10 +18,8 @@ from docendo.data.sources.find import find
 from docendo.data.sources.part import Found, Part, PartName, Unreadable
 from docendo.data.split import Split
 from docendo.data.stores import Memory, Store, Streamed, chunks
-from docendo.data.views import Augmentation, NoAugmentation, ResizedCrop, Shift
 from docendo.errors import DocendoError
 
-_SMALL = 64  # pixels: up to here images are shifted, above they are cropped
 _LARGE = 224  # pixels: the usual side of what is not small
 _FITS = 2**30  # bytes
 _IMAGENET = {1: ((0.449,), (0.226,)), 3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}  # by channels
@@ -39,8 +38,8 @@ def load(settings: DataSettings) -> DataSet:
     _check_channels(found, settings)
     division = divide(found, settings)
     size = settings.image_size or found.image_size or _own_size(found.parts["train"])
-    crop_ratio = 8 / 7 if found.image_size is None and size > _SMALL else 1.0
-    augmentation = _augmentation(settings, found, size)
+    crop_ratio = 8 / 7 if found.image_size is None and size > SMALL else 1.0
+    cut = cut_of(settings, found, size)
     used = {share.part: found.parts[share.part] for share in division.shares.values()}
     stores, unreadable = _stores(used, found.channels, size, crop_ratio, settings)
     if any(unreadable.values()):
@@ -48,11 +47,15 @@ def load(settings: DataSettings) -> DataSet:
     mean, std = settings.mean, settings.std
     if mean is None or std is None:
         mean, std = _statistics(found, stores["train"], division.offered)
+    augmentation = varied(settings, cut, mean)
     splits = {
         name: Split(found.parts[part].labels[rows], rows, stores[part], augmentation, size, mean, std)
         for name, (part, rows) in division.shares.items()
     }
-    seen = (found.classes, found.channels, size, crop_ratio, mean, std, augmentation)
+    mixing = mixing_of(settings, len(found.classes))
+    splits["train"] = replace(splits["train"], mixing=mixing)
+    # What was added later stands here only where it is asked for: fingerprints of other runs stay as they were.
+    seen = (found.classes, found.channels, size, crop_ratio, mean, std, augmentation, *([mixing] if mixing else []))
     return DataSet(
         name=found.name,
         classes=found.classes,
@@ -80,34 +83,9 @@ def _check_channels(found: Found, settings: DataSettings) -> None:
 
 
 def _own_size(part: Part) -> int:
-    sizes = {image.size for image in part.examples(64, _SMALL)}  # larger ones need not be decoded in full
+    sizes = {image.size for image in part.examples(64, SMALL)}  # larger ones need not be decoded in full
     width, height = sizes.pop() if len(sizes) == 1 else (_LARGE, _LARGE)
-    return min(width, height) if min(width, height) >= 4 and max(width, height) <= _SMALL else _LARGE
-
-
-def _augmentation(settings: DataSettings, found: Found, size: int) -> Augmentation:
-    kind = settings.augment
-    if kind == "auto":
-        shifts = found.image_size is not None or size <= _SMALL
-        kind = "resized_crop" if not shifts else "shift_flip" if found.flip else "shift"
-    if kind in ("none", "resized_crop") and settings.pad is not None:
-        raise DocendoError(
-            f'pad={settings.pad} says how far views are shifted, but augment="{kind}" shifts none: leave pad out, '
-            'or give augment="shift" or "shift_flip"'
-        )
-    if kind == "resized_crop":
-        return ResizedCrop() if settings.smallest_crop is None else ResizedCrop(scale=(settings.smallest_crop, 1.0))
-    if settings.smallest_crop is not None:
-        raise DocendoError(
-            f'smallest_crop={settings.smallest_crop} says how small crops are, but augment="{kind}" crops none: leave '
-            'smallest_crop out, or give augment="resized_crop"'
-        )
-    if kind == "none":
-        return NoAugmentation()
-    pad = size // 8 if settings.pad is None else settings.pad
-    if settings.pad_mode == "reflect" and pad >= size:
-        raise DocendoError(f"pad={pad} pixels cannot be mirrored out of an image of {size}: give less than {size}")
-    return Shift(pad, kind == "shift_flip", settings.pad_mode)
+    return min(width, height) if min(width, height) >= 4 and max(width, height) <= SMALL else _LARGE
 
 
 def _stores(

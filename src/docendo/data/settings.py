@@ -60,6 +60,26 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
         None,
         description="smallest share of the image that resized_crop cuts out, above 0 and at most 1; default 0.25",
     )
+    randaugment: tuple[int, ...] | None = Field(
+        None,
+        description="then do so many operations to each view, of this magnitude from 0 to 30: 2,9; default none",
+    )
+    cutout: int | None = Field(
+        None, description="then hide a square of this side in pixels, by the mean colour; default none"
+    )
+    pool: int | None = Field(
+        None,
+        description="how many views of an image there are, the same in all runs, so that a frozen teacher's answers to "
+        "them can be remembered; default without end, or all that shift has",
+    )
+    mixup: float | None = Field(
+        None, description="blend each training image and its label with another's, by Beta(mixup, mixup); default not"
+    )
+    cutmix: float | None = Field(
+        None,
+        description="put a box of another into each training image, by Beta(cutmix, cutmix); default not; with mixup "
+        "each batch tosses a coin",
+    )
     mean: tuple[float, ...] | None = Field(
         None,
         description="what is subtracted from each channel of images from 0 to 1; default the set's own as published, "
@@ -98,6 +118,7 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
                 "least, above 0 and at most 1"
             )
         self._check_normalisation()
+        self._check_variety()
         if self.workers < 0:
             raise DocendoError(f"workers={self.workers}: give 0 (decode in the main process) or more")
         return self
@@ -113,6 +134,28 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
                 f"mean={_written(mean)}, std={_written(std)}: give finite numbers, and deviations above 0"
             )
 
+    def _check_variety(self) -> None:
+        operations = self.randaugment
+        if operations is not None and not (len(operations) == 2 and operations[0] >= 1 and 0 <= operations[1] <= 30):
+            raise DocendoError(
+                f"randaugment={_written(operations)}: give two whole numbers, how many operations, at least 1, and "
+                "their magnitude from 0 to 30, such as 2,9"
+            )
+        for name, least, given in (("cutout", "1 pixel", self.cutout), ("pool", "1 view", self.pool)):
+            if given is not None and given < 1:
+                raise DocendoError(f"{name}={given}: give at least {least}, or leave it out")
+        for name, alpha in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            if alpha is not None and not 0 < alpha < math.inf:
+                raise DocendoError(
+                    f"{name}={alpha:g}: shares are drawn from Beta({name}, {name}), which needs a finite number above "
+                    "0; leave it out not to mix"
+                )
+            if alpha is not None and self.pool is not None:
+                raise DocendoError(
+                    f"pool={self.pool} keeps views for a teacher's answers to be remembered, which those to mixed "
+                    f"images ({name}={alpha:g}) cannot be: leave one of the two out"
+                )
 
-def _written(numbers: tuple[float, ...] | None) -> str:
+
+def _written(numbers: tuple[float, ...] | tuple[int, ...] | None) -> str:
     return "null" if numbers is None else ",".join(f"{n:g}" for n in numbers)

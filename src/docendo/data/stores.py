@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from docendo.data.crops import ResizedCrop
 from docendo.data.images import centre, prepare, stored_side
 from docendo.data.sources.part import Encoded, Part, decode
-from docendo.data.views import Augmentation, ResizedCrop
+from docendo.data.views import Augmentation
 from docendo.errors import DocendoError
 
 

@@ -147,6 +147,15 @@ def test_evaluation_sees_images_as_they_are(pets):
         assert set(theirs[3].tolist()) == {-1}
 
 
+@pytest.mark.parametrize("augment", ["none", "shift_flip", "resized_crop"])
+@pytest.mark.parametrize("more", [{"pool": 4}, {"mixup": 0.2, "cutmix": 1.0}, {"cutmix": 1.0}])
+def test_nothing_asks_the_device_for_a_number(pets, augment, more):
+    train = open_pets(pets, augment=augment, **ALL, **more).to("meta").train  # which has none to give
+    batches = list(train.batches(8, table=train.epoch(0, "student", 0)))
+    assert {tuple(batch.images.shape[1:]) for batch in batches} == {(3, 16, 16)}
+    assert {batch.images.device.type for batch in batches} == {"meta"}
+
+
 def test_making_views_leaves_the_global_generator_alone(pets):
     data = open_pets(pets, pool=4, **ALL)
     before = torch.get_rng_state()

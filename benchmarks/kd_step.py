@@ -90,6 +90,7 @@ def ours(root: Path, student_name: str, number: int) -> float:
         batch_size=BATCH,
         out=root / f"run{number}",
         set={"data.validation": 0},
+        teacher_memory="off",
         progress=Silent(),
     )
     last = (run.folder / "metrics.jsonl").read_text().splitlines()[-1]

@@ -12,6 +12,7 @@ from cyclopts import App
 
 from docendo import __version__
 from docendo.cli.apply import evaluate, predict
+from docendo.cli.bench import bench
 from docendo.cli.check import check
 from docendo.cli.demo import demo
 from docendo.cli.errors import guarded
@@ -36,8 +37,8 @@ def make_app() -> App:
         result_action="return_value",
     )
     app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
-    # Help of these two depends on the method, so they answer --help themselves.
-    for command in (train, explain):
+    # Help of these depends on the method, so they answer --help themselves.
+    for command in (train, explain, bench):
         app.command(App(name=command.__name__, default_command=command, help_flags=(), version_flags=()))
     app.command(evaluate, usage="Usage: docendo evaluate WEIGHTS|RUN... [OPTIONS]")
     app.command(predict, usage="Usage: docendo predict WEIGHTS|RUN IMAGE... [OPTIONS]")

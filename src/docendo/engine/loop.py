@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -25,7 +26,7 @@ from docendo.engine.rehearse import PhasePlan
 from docendo.engine.settings import TrainSettings
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, stream_of
-from docendo.engine.teacher_memory import TeacherMemory
+from docendo.engine.teacher_memory import Lap, TeacherMemory, unmeasured
 from docendo.errors import DocendoError, Interrupted
 from docendo.metrics import accuracies
 
@@ -100,7 +101,7 @@ class State:
 
 @dataclass
 class Loop:
-    """The epochs of one phase."""
+    """The epochs of one phase; `lap` is told which part of a step has just ended, so that steps can be measured."""
 
     fabric: Fabric
     data: DataSet
@@ -117,6 +118,7 @@ class Loop:
     state: State
     module: Any
     stop: StopRequest
+    lap: Lap = unmeasured
 
     def __post_init__(self) -> None:
         """Say what is coming."""
@@ -144,23 +146,27 @@ class Loop:
             self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> None:
+        self.steps_of(epoch, self.state.position.step)
+        self._end_epoch(epoch)
+
+    def steps_of(self, epoch: int, start: int, count: int | None = None) -> None:
+        """Make the steps of an epoch from `start` on: all, or so many."""
         position, settings, train = self.state.position, self.settings, self.data.train
         table = train.epoch(self.seed, stream_of(self.phase), epoch)
         began = time.monotonic() - position.epoch_seconds
-        start = position.step
         share = (self.fabric.global_rank, self.processes)
         batches = train.batches(settings.batch_size, table=table, start=start, share=share)
-        along = self.memory.along(converted(batch, settings) for batch in batches)
-        for step, (batch, remembered) in enumerate(along, start):
-            self._step(epoch, step, batch, remembered)
-            if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
-                position.step = step + 1
-                position.epoch_seconds = time.monotonic() - began
-                self.progress.step(epoch + 1, step + 1, self._images(step), self.state.meter.means)
-                # Where a look was due within these batches: multiples of both would be far apart.
-                if (step + 1) % self.look_every < settings.accumulate or step + 1 == self.steps:
-                    self._look(epoch, step)
-        self._end_epoch(epoch)
+        along = self.memory.along((converted(batch, settings) for batch in islice(batches, count)), self.lap)
+        with contextlib.closing(along):
+            for step, (batch, remembered) in enumerate(along, start):
+                self._step(epoch, step, batch, remembered)
+                if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
+                    position.step = step + 1
+                    position.epoch_seconds = time.monotonic() - began
+                    self.progress.step(epoch + 1, step + 1, self._images(step), self.state.meter.means)
+                    # Where a look was due within these batches: multiples of both would be far apart.
+                    if (step + 1) % self.look_every < settings.accumulate or step + 1 == self.steps:
+                        self._look(epoch, step)
 
     def _step(self, epoch: int, step: int, batch: Batch, remembered: Mapping[str, Output]) -> None:
         """Learn from one batch; the optimiser steps when the gradients of `accumulate` batches are there."""
@@ -174,6 +180,7 @@ class Loop:
             batch = self.phase.views(batch)
         with self.fabric.autocast(), self.batch_norm():
             answers = {**answer(self.live, self.plan.reads, batch), **remembered}
+        self.lap("frozen networks")
         factor = settings.schedule.factor_at(progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
@@ -187,6 +194,7 @@ class Loop:
                 if self.look_every == 1 and self.processes == 1:
                     self._refuse_nonfinite(epoch, self.state.meter.first_bad())  # before it spoils the weights
                 self.fabric.backward(loss / together if together > 1 else loss)
+            self.lap("learners")
             if not last:
                 continue
             self._keep_gradients_of(turn)
@@ -196,6 +204,7 @@ class Loop:
             optimizer.zero_grad(set_to_none=True)
         if last and self.state.ema:
             self.state.ema.update(self.state.learners.roles)
+        self.lap("optimizer")
 
     def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
         """Sum the weighted terms of the learner whose turn it is, or all."""

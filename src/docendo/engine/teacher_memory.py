@@ -9,7 +9,7 @@ difference which batch, run or process asked first, nor what the disk has lost: 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -33,6 +33,14 @@ _AHEAD = 2**26
 _VERSION = 1  # of how answers are computed and stored
 
 AutoCast = Callable[[], AbstractContextManager[Any]]
+
+
+Lap = Callable[[str], None]
+"""Is told the name of each part of a step when it ends."""
+
+
+def unmeasured(part: str) -> None:
+    """Measure nothing."""
 
 
 class CannotRemember(Exception):
@@ -161,15 +169,20 @@ class TeacherMemory:
         """The roles that it answers for."""
         return frozenset(self._roles)
 
-    def along(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, dict[str, Output]]]:
+    def along(
+        self, batches: Iterator[Batch], lap: Lap = unmeasured
+    ) -> Generator[tuple[Batch, dict[str, Output]], None, None]:
         """Give batches with the answers of the networks that it serves, looking some batches ahead."""
         if not self._roles:
-            yield from ((batch, {}) for batch in batches)
+            for batch in batches:
+                lap("data")
+                yield batch, {}
             return
         for role in self._roles.values():
             with contextlib.suppress(OSError):  # what others have added since is welcome, not needed
                 role.file.refresh()
         for some in _ahead(batches):
+            lap("data")
             windows = {name: role.window(some) for name, role in self._roles.items()}
             first = 0
             try:

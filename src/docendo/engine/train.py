@@ -80,13 +80,7 @@ class Trainer:
 
     def __call__(self, phase: Phase) -> Mapping[str, nn.Module]:
         """Train the phase, or take its result from an earlier attempt at this run."""
-        fit(phase.learners, len(self.data.train))
-        for module in phase.learners.values():
-            self._place(module, self.fabric.device)
-        for module in phase.frozen.values():
-            self._place(module, self._whole)
-        made_from = fingerprint(phase, self.settings, self.data.fingerprint, self.seed)
-        slot = Slot(self.folder / "checkpoints", len(self.positions) + 1, phase.name, made_from)
+        slot = self.place(phase)
         done = slot.load_result()
         if done is None:
             with _random_state_kept():
@@ -101,7 +95,32 @@ class Trainer:
         self.records.keep(position.rows)
         return phase.learners
 
+    def place(self, phase: Phase) -> Slot:
+        """Bring the modules of a phase to where they work, and say where in the run folder the phase is kept."""
+        fit(phase.learners, len(self.data.train))
+        for module in phase.learners.values():
+            self._place(module, self.fabric.device)
+        for module in phase.frozen.values():
+            self._place(module, self._whole)
+        made_from = fingerprint(phase, self.settings, self.data.fingerprint, self.seed)
+        return Slot(self.folder / "checkpoints", len(self.positions) + 1, phase.name, made_from)
+
     def _train(self, phase: Phase, slot: Slot) -> Position:
+        with self.ready(phase, slot) as loop:
+            loop.run()
+            state = loop.state
+        if state.ema is not None:
+            state.learners.roles.load_state_dict(state.ema.module.state_dict())
+        if self.fabric.is_global_zero:
+            learned = {role: net.state_dict() for role, net in phase.learners.items()}
+            drifted = buffers_of(_drifting(phase))
+            slot.finish({"position": vars(state.position), "learners": learned, "drifted": drifted})
+        self.fabric.barrier()
+        return state.position
+
+    @contextmanager
+    def ready(self, phase: Phase, slot: Slot) -> Iterator[Loop]:
+        """Do all that comes before the first step of a phase whose modules are in place, and tidy up after the last."""
         settings, fabric = self.settings, self.fabric
         freeze(phase.frozen, phase.frozen_statistics)
         if not self.sharding:
@@ -130,7 +149,7 @@ class Trainer:
             rank = [fabric.global_rank] if fabric.global_rank else []
             torch.manual_seed(seed_for(self.seed, stream_of(phase), "training", *rank))
             state.load(slot.load_checkpoint())
-            Loop(
+            yield Loop(
                 fabric=fabric,
                 data=self.data,
                 settings=settings,
@@ -146,15 +165,7 @@ class Trainer:
                 state=state,
                 module=module,
                 stop=stop,
-            ).run()
-        if ema is not None:
-            learners.roles.load_state_dict(ema.module.state_dict())
-        if fabric.is_global_zero:
-            learned = {role: net.state_dict() for role, net in phase.learners.items()}
-            drifted = buffers_of(_drifting(phase))
-            slot.finish({"position": vars(state.position), "learners": learned, "drifted": drifted})
-        fabric.barrier()
-        return state.position
+            )
 
     def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
         settings, autocast, say = self.settings, self.fabric.autocast, self.progress.say

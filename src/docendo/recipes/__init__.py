@@ -6,16 +6,19 @@ from docendo.recipes.pairs import PAIRS, Pair
 from docendo.recipes.protocols import RECIPES, Recipe
 from docendo.recipes.run import Run, train
 from docendo.recipes.settings import RunSettings
+from docendo.recipes.speed import Bench, bench
 
 __all__ = [
     "PAIRS",
     "RECIPES",
+    "Bench",
     "Explanation",
     "Pair",
     "Prediction",
     "Recipe",
     "Run",
     "RunSettings",
+    "bench",
     "evaluate",
     "explain",
     "predict",

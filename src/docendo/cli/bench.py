@@ -1,0 +1,77 @@
+"""`docendo bench`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from docendo.cli.apply import Json
+from docendo.cli.errors import number
+from docendo.cli.method_help import show_method_help
+from docendo.cli.options import NOTHING_ASKED, RunOptions
+from docendo.cli.show import Output, duration, print_json, table
+from docendo.cli.train import Help, Method, method_named
+
+if TYPE_CHECKING:
+    from docendo.recipes import Bench
+
+Steps = Annotated[int, Parameter(converter=number, help="Steps a round.")]
+Rounds = Annotated[int, Parameter(converter=number, help="Rounds, which take turns with the bare step.")]
+
+
+def bench(
+    method: Method = None,
+    /,
+    *,
+    options: RunOptions = NOTHING_ASKED,
+    steps: Steps = 30,
+    rounds: Rounds = 3,
+    as_json: Json = False,
+    help: Help = False,
+) -> None:
+    """Measure how fast a run is, part by part, beside the bare step of the network that learns. Keeps nothing."""
+    if help:
+        show_method_help("bench", bench, method)
+        return
+    name = method_named("bench", method)
+    import docendo
+
+    measured = docendo.bench(name, steps=steps, rounds=rounds, **options.of_explain())
+    if as_json:
+        print_json(plain(measured))
+    else:
+        show(measured, Output())
+
+
+def plain(measured: Bench) -> dict[str, Any]:
+    """Give what was measured as plain values."""
+    return {**asdict(measured), "settings": measured.settings.model_dump(mode="json")}
+
+
+def show(measured: Bench, shown: Output) -> None:
+    """Show what was measured as a table of phases."""
+    parts = list(dict.fromkeys(part for phase in measured.phases for part in phase.parts))
+    numbers = ("images/s", "ms a step", *(f"{part} ms" for part in parts), "bare step ms", "ratio", "time")
+    made = table("phase", *numbers, numbers=numbers)
+    for phase in measured.phases:
+        made.add_row(
+            phase.name,
+            f"{phase.images_per_second:,.0f}",
+            f"{phase.milliseconds:.1f}",
+            *(f"{phase.parts[part]:.1f}" if part in phase.parts else "-" for part in parts),
+            "-" if phase.floor_milliseconds is None else f"{phase.floor_milliseconds:.1f}",
+            "-" if phase.ratio is None else f"{phase.ratio:.2f}",
+            duration(phase.seconds),
+        )
+    shown.print(made)
+    shown.print()
+    held = measured.peak_memory_bytes
+    threads = f", {measured.threads} threads" if measured.device == "cpu" else ""
+    memory = "" if held is None else f"; at most {held / 2**30:.2f} GiB of memory"
+    shown.print(
+        f"All phases: about {duration(measured.seconds)} on this machine ({measured.device}{threads}), evaluation "
+        f"left out, {measured.images_per_second:,.0f} images/s{memory}."
+    )
+    shown.print("The bare step is that of the first network that learns in the phase: labels, one batch at hand.")

@@ -1,11 +1,13 @@
 """Mixup and CutMix: what becomes of images becomes of their labels."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+import docendo
 from docendo.core import Batch
 from docendo.data import DataSettings, EpochTable, Mixing, load
 from docendo.data.mixing import spacing_of
@@ -168,3 +170,10 @@ def test_a_batch_with_nobody_to_mix_with_is_refused(digits, batch_size, processe
     train = digits["mixup"].train
     with pytest.raises(DocendoError, match=f"leaves none to mix with: give a batch size of at least {2 * processes}, "):
         next(train.batches(batch_size, table=train.epoch(0, "student", 0), share=(0, processes)))
+
+
+@pytest.mark.parametrize("method", ["dkd", "crd", "sskd"])
+def test_what_needs_one_class_is_refused_before_anything_is_written(method: str, tmp_path: Path) -> None:
+    with pytest.raises(DocendoError, match="needs one class for each image, but labels are"):
+        docendo.train(method, student="resnet8", set={"data.mixup": 0.5, "data.train_images": 50}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

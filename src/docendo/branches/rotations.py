@@ -18,7 +18,7 @@ def with_rotations(batch: Batch) -> Batch:
     images = torch.stack([batch.images.rot90(k, dims=(2, 3)) for k in range(QUARTERS)], dim=1).flatten(0, 1)
     if batch.images.is_contiguous(memory_format=torch.channels_last):
         images = images.contiguous(memory_format=torch.channels_last)
-    labels, index, view = (row.repeat_interleave(QUARTERS) for row in (batch.labels, batch.index, batch.view))
+    labels, index, view = (row.repeat_interleave(QUARTERS, dim=0) for row in (batch.labels, batch.index, batch.view))
     return Batch(images, labels, index, view, batch.progress)
 
 

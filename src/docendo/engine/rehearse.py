@@ -58,8 +58,9 @@ class PhasePlan:
 
 
 def a_few(images: Split) -> Batch:
-    """Give the first images of a split, as many as a rehearsal needs, not augmented."""
-    return next(images.batches(min(4, len(images))))
+    """Give the first images of a split, as many as a rehearsal needs, not augmented, but mixed where training mixes."""
+    batch = next(images.batches(min(4, len(images))))
+    return batch if images.mixing is None else images.mixing(batch, seed=0, number=0)
 
 
 def rehearsal(images: Split) -> Callable[[Phase], PhasePlan]:

@@ -231,7 +231,7 @@ def why_not(phase: Phase, reads: Reads, data: DataSet) -> str:
         return "it uses the statistics of each batch"
     if phase.views is not None:
         return "the method makes views of its own"
-    if getattr(data.train, "mixes", False):
+    if data.mixes:
         return "images are mixed"
     if reads != {"logits"}:
         return "its features are read, and only logits are remembered"

@@ -12,6 +12,7 @@ from docendo.branches import Bank, Embeddings
 from docendo.branches.bank import Rows
 from docendo.core import Batch, Lesson, LossTerm, Networks, Output, setting, whole_batch
 from docendo.losses import crd, crd_bank
+from docendo.losses.inputs import one_class
 from docendo.methods.taught import Taught
 
 PAPER = "the paper and its code (RepDistiller)"
@@ -60,7 +61,7 @@ class CRD(Taught):
     def with_memory(self, net: Networks, batch: Batch, student: Output, teacher: Output) -> Iterator[LossTerm]:
         """Yield a term for each network's embeddings: both learn, so that they have something to agree on."""
         s, t = self._embedded(net, student, teacher)
-        of_s, of_t = net.crd_bank(s, t, whole_batch(batch.labels), whole_batch(batch.index))
+        of_s, of_t = net.crd_bank(s, t, whole_batch(one_class("crd", batch.labels)), whole_batch(batch.index))
         yield LossTerm("student", "teacher", "crd", self._estimation(s, of_t), self.weight, "whole")
         yield LossTerm("crd", "student", "crd", self._estimation(t, of_s), self.weight, "whole")
 

@@ -296,7 +296,8 @@ def _expected(network: Any, images: DataSet) -> Expectation:
 
 def data_settings_of(settings: RunSettings) -> dict[str, Any]:
     """Give what evaluation needs to find the same test images again, without any path."""
-    others = {"name", "root", "download", "memory", "workers", "smallest_crop", "mean", "std"}
+    views = {"smallest_crop", "randaugment", "cutout", "pool", "mixup", "cutmix"}
+    others = {"name", "root", "download", "memory", "workers", "mean", "std", *views}
     return settings.data.model_dump(mode="json", exclude=others)
 
 

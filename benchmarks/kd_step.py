@@ -1,12 +1,18 @@
-"""KD on a CIFAR-100-shaped pair: docendo beside the loop that textbooks teach, as a ratio measured in one run.
+"""KD on a CIFAR-100-shaped pair: docendo beside a textbook loop and torchdistill, as ratios measured in one run.
 
-    python benchmarks/kd_step.py [--teacher wrn_40_2 --student wrn_16_2 --images 960 --rounds 5]
+    python benchmarks/kd_step.py [--teacher wrn_40_2 --student wrn_16_2 --images 1280 --rounds 3] [--without warm]
 
-Both train the same student from the same live teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD.
-The textbook loop: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW float32, teacher in eval mode
-under no_grad. Of both the start is left out (two batches; an epoch). docendo runs in processes of its own, so
-that what it sets does not serve the textbook loop. Rounds alternate, and the median of the ratios round by round is
-reported, so that a machine whose speed drifts treats both alike.
+All train the same student from the same teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD, float32.
+
+- textbook: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW, teacher in eval mode under no_grad.
+- torchdistill, from the package index: its DistillationBox and KDLoss over the same DataLoader.
+- docendo, live: the teacher answers at every step (`--teacher-memory off`).
+- docendo, warm: the teacher memory knows the answers.
+- bare step: the student alone, from labels, on one batch at hand; what `docendo bench` measures besides.
+
+Of all the start is left out. docendo runs in processes of its own, so that what it sets does not serve the others.
+Rounds alternate, and medians of the ratios round by round are reported, so that a machine whose speed drifts treats all
+alike.
 """
 
 from __future__ import annotations
@@ -14,6 +20,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
+import os
 import statistics
 import tempfile
 import time
@@ -26,11 +34,10 @@ import torch
 import torch.nn.functional as F
 from alone import alone
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 import docendo
-from docendo.engine.progress import Silent
 from docendo.networks import create, load, save
 
 BATCH, CLASSES = 64, 100
@@ -79,22 +86,75 @@ def textbook(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, stud
     return (len(loader) - 2) * BATCH / (time.perf_counter() - began)
 
 
-def ours(root: Path, student_name: str, number: int) -> float:
-    """Give the images/s of the second of two epochs."""
-    run = docendo.train(
+def peer(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str) -> float:
+    """Give the images/s of one epoch of torchdistill, the first two batches left out."""
+    logging.disable(logging.INFO)
+    from torchdistill.core.distillation import get_distillation_box
+
+    loss = {
+        "student_module_path": ".",
+        "student_module_io": "output",
+        "teacher_module_path": ".",
+        "teacher_module_io": "output",
+        "temperature": 4.0,
+        "alpha": 0.1,
+        "reduction": "batchmean",
+    }
+    config = {
+        "num_epochs": 1,
+        "train_data_loader": {
+            "dataset_id": "train",
+            "sampler": {"class_or_func": RandomSampler},
+            "kwargs": {"batch_size": BATCH, "num_workers": 2, "drop_last": True},
+        },
+        "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
+        "student": {"forward_proc": "forward_batch_only", "requires_grad": True},
+        "optimizer": {"key": "SGD", "kwargs": {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}},
+        "criterion": {
+            "key": "WeightedSumLoss",
+            "kwargs": {"sub_terms": {"kd": {"criterion": {"key": "KDLoss", "kwargs": loss}, "weight": 1.0}}},
+        },
+    }
+    teacher, student = Logits(load(teacher_weights)), Logits(create(student_name, classes=CLASSES))
+    teacher.eval()
+    data = {"train": Pictures(pixels, labels)}
+    box = get_distillation_box(teacher, student, data, config, torch.device("cpu"), [], False, 1)
+    box.pre_epoch_process(epoch=0)
+    for step, (images, targets, more) in enumerate(box.train_data_loader):
+        if step == 2:
+            began = time.perf_counter()
+        box.post_forward_process(loss=box.forward_process(images, targets, more))
+    return (len(box.train_data_loader) - 2) * BATCH / (time.perf_counter() - began)
+
+
+class Logits(torch.nn.Module):
+    """A staged network that gives logits alone, as others expect."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Give the logits."""
+        return self.network(images).logits
+
+
+def ours(root: Path, student_name: str, memory: str, steps: int) -> tuple[float, float]:
+    """Give the images/s of docendo, and a step's time by the bare step's."""
+    os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+    measured = docendo.bench(
         "kd",
+        steps=steps,
+        rounds=1,
         teacher=root / "teacher.safetensors",
         student=student_name,
         data=root / "data",
-        epochs=2,
         batch_size=BATCH,
-        out=root / f"run{number}",
         set={"data.validation": 0},
-        teacher_memory="off",
-        progress=Silent(),
+        teacher_memory=memory,
     )
-    last = (run.folder / "metrics.jsonl").read_text().splitlines()[-1]
-    return float(json.loads(last)["images_per_second"])
+    (phase,) = measured.phases
+    return phase.images_per_second, phase.ratio
 
 
 def write_parquet(folder: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -> None:
@@ -109,39 +169,55 @@ def write_parquet(folder: Path, name: str, pixels: np.ndarray, labels: np.ndarra
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="images/s of KD: docendo beside a textbook loop")
+    parser = argparse.ArgumentParser(description="images/s of KD: docendo beside a textbook loop and torchdistill")
     parser.add_argument("--teacher", default="wrn_40_2")
     parser.add_argument("--student", default="wrn_16_2")
-    parser.add_argument("--images", type=int, default=960)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1280)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without", nargs="*", default=[], choices=["textbook", "torchdistill", "warm"])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     arguments = parser.parse_args()
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (arguments.images, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(arguments.images) % CLASSES
     teacher = create(arguments.teacher, classes=CLASSES)
-    rates: dict[str, list[float]] = {"textbook": [], "docendo": []}
+    rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "data").mkdir()
         write_parquet(root / "data", "train", pixels, labels)
         write_parquet(root / "data", "test", pixels[:CLASSES], labels[:CLASSES])
         save(teacher, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
-        for i in range(arguments.rounds):
-            rates["textbook"].append(textbook(pixels, labels, root / "teacher.safetensors", arguments.student))
-            rates["docendo"].append(alone(ours, root, arguments.student, i))
+        others = {"textbook": textbook, "torchdistill": peer}
+        steps = arguments.images // BATCH
+        for number in range(arguments.rounds):
+            found: dict[str, float] = {}
+            for name, measure in others.items():
+                if name not in arguments.without:
+                    found[name] = measure(pixels, labels, root / "teacher.safetensors", arguments.student)
+            for name, memory in (("live", "off"), ("warm", "auto")):
+                if name not in arguments.without:
+                    found[name], found[f"{name} / bare"] = alone(ours, root, arguments.student, memory, steps)
+            rounds.append(found)
             if not arguments.json:
-                print(
-                    f"round {i + 1}: textbook {rates['textbook'][-1]:.0f}, docendo {rates['docendo'][-1]:.0f} images/s"
-                )
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    pairs = zip(rates["docendo"], rates["textbook"], strict=True)
-    ratio = statistics.median(fast / slow for fast, slow in pairs)
+                rates = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items() if "bare" not in name)
+                print(f"round {number + 1}: {rates} images/s", flush=True)
+    ratios = {
+        f"{ours} / {other}": statistics.median(found[ours] / found[other] for found in rounds)
+        for ours in ("live", "warm")
+        for other in others
+        if {ours, other} <= rounds[0].keys()
+    }
+    bare = {name: statistics.median(r[name] for r in rounds) for name in rounds[0] if "bare" in name}
     if arguments.json:
-        print(json.dumps({"images_per_second": medians["docendo"], "textbook": medians["textbook"], "ratio": ratio}))
-    else:
-        pair = f"{arguments.teacher} to {arguments.student}, batch {BATCH}, live teacher"
-        print(f"{pair}, {torch.get_num_threads()} threads: {ratio:.2f} times the images/s of the textbook loop")
+        rate = statistics.median(found["live"] for found in rounds)
+        print(json.dumps({"images_per_second": rate, "ratios": ratios, "time_by_bare_step": bare, "rounds": rounds}))
+        return
+    print(f"{arguments.teacher} to {arguments.student}, batch {BATCH}, {torch.get_num_threads()} threads; medians:")
+    for name, ratio in ratios.items():
+        print(f"  images/s, docendo {name}: {ratio:.2f}")
+    for name, ratio in bare.items():
+        print(f"  time of a step, docendo {name} step: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Bench", "Prediction", "Run", "__version__", "bench", "evaluate", "explain", "predict", "probe", "train"]
+__all__ = [
+    "Bench",
+    "Prediction",
+    "Run",
+    "__version__",
+    "bench",
+    "evaluate",
+    "explain",
+    "measure",
+    "predict",
+    "probe",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from docendo.recipes import Bench, Prediction, Run, bench, evaluate, explain, predict, probe, train
+    from docendo.recipes import Bench, Prediction, Run, bench, evaluate, explain, measure, predict, probe, train
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from docendo.recipes.apply import Prediction, evaluate, predict, probe
 from docendo.recipes.explanation import Explanation, explain
+from docendo.recipes.measure import measure
 from docendo.recipes.pairs import PAIRS, Pair
 from docendo.recipes.protocols import RECIPES, Recipe
 from docendo.recipes.run import Run, train
@@ -21,6 +22,7 @@ __all__ = [
     "bench",
     "evaluate",
     "explain",
+    "measure",
     "predict",
     "probe",
     "train",

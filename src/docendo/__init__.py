@@ -16,12 +16,25 @@ __all__ = [
     "explain",
     "measure",
     "predict",
+    "prefill",
     "probe",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from docendo.recipes import Bench, Prediction, Run, bench, evaluate, explain, measure, predict, probe, train
+    from docendo.recipes import (
+        Bench,
+        Prediction,
+        Run,
+        bench,
+        evaluate,
+        explain,
+        measure,
+        predict,
+        prefill,
+        probe,
+        train,
+    )
 
 
 def __getattr__(name: str) -> Any:

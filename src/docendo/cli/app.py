@@ -18,6 +18,7 @@ from docendo.cli.demo import demo
 from docendo.cli.errors import guarded
 from docendo.cli.explain import explain
 from docendo.cli.lists import show_list
+from docendo.cli.prefill import prefill
 from docendo.cli.show import Output
 from docendo.cli.train import train
 
@@ -38,7 +39,7 @@ def make_app() -> App:
     )
     app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
     # Help of these depends on the method, so they answer --help themselves.
-    for command in (train, explain, bench):
+    for command in (train, explain, bench, prefill):
         app.command(App(name=command.__name__, default_command=command, help_flags=(), version_flags=()))
     app.command(evaluate, usage="Usage: docendo evaluate WEIGHTS|RUN... [OPTIONS]")
     app.command(predict, usage="Usage: docendo predict WEIGHTS|RUN IMAGE... [OPTIONS]")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from docendo.cli import bench
 from docendo.cli.apply import Json
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
@@ -18,11 +20,21 @@ if TYPE_CHECKING:
     from docendo.engine.rehearse import PhasePlan
     from docendo.recipes import Explanation
 
+Time = Annotated[
+    bool,
+    Parameter(negative=(), show_default=False, help="Measure a few steps, and say how long the run takes here."),
+]
 FILES = "config.yaml, metrics.jsonl, metrics.csv, log.txt, results.json, checkpoints/"
 
 
 def explain(
-    method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, as_json: Json = False, help: Help = False
+    method: Method = None,
+    /,
+    *,
+    options: RunOptions = NOTHING_ASKED,
+    time: Time = False,
+    as_json: Json = False,
+    help: Help = False,
 ) -> None:
     """Show phases, loss terms, and who learns from whom in a run. Takes the options of train; trains nothing."""
     if help:
@@ -32,10 +44,17 @@ def explain(
     import docendo
 
     explanation = docendo.explain(name, **options.of_explain())
+    measured = docendo.bench(name, steps=3, rounds=1, **options.of_explain()) if time else None
     if as_json:
-        print_json(plain(explanation))
+        print_json(plain(explanation) | ({"bench": bench.plain(measured)} if measured else {}))
+        return
+    shown = Output()
+    show(explanation, shown)
+    if measured:
+        shown.print()
+        bench.show(measured, shown)
     else:
-        show(explanation, Output())
+        shown.print("How long it takes, and how much memory: add --time.")
 
 
 def plain(explanation: Explanation) -> dict[str, Any]:
@@ -68,6 +87,7 @@ def plain(explanation: Explanation) -> dict[str, Any]:
         "deployed": explanation.deployed,
         "kept": list(explanation.kept),
         "notes": list(explanation.notes),
+        "memory": list(explanation.memory),
     }
 
 
@@ -98,6 +118,10 @@ def show(explanation: Explanation, shown: Console) -> None:
             shown.print(matrix)
     for note in explanation.notes:
         shown.print(f"\n{note}")
+    if explanation.memory:
+        shown.print("\nTeacher memory", style="bold")
+        for line in explanation.memory:
+            shown.print(f"  {line}.")
     kept = ", ".join(f"{role}.safetensors" for role in explanation.kept)
     shown.print(f"\nDeployed: the {explanation.deployed}. Files: {kept}, {FILES}")
 

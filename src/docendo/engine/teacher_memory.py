@@ -9,11 +9,12 @@ difference which batch, run or process asked first, nor what the disk has lost: 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -194,6 +195,10 @@ class TeacherMemory:
                 for window in windows.values():
                     window.keep()
 
+    def sizes(self) -> dict[str, int]:
+        """Count the answers that are remembered, by role."""
+        return {name: len(role.file) for name, role in self._roles.items()}
+
     def news(self) -> Iterator[str]:
         """Say, once, why answers of a network are no longer kept."""
         for name, role in self._roles.items():
@@ -238,6 +243,34 @@ def why_not(phase: Phase, reads: Reads, data: DataSet) -> str:
     if data.augmentation.count is None:
         return "views are drawn anew without end; --set data.pool=16 would give each image 16"
     return ""
+
+
+class Expected(NamedTuple):
+    """What a memory is expected to save, for each training image.
+
+    Attributes:
+        asked: answers that a run asks for.
+        new: those among them that it has to compute if nothing is remembered yet.
+        views: all that there are, which a prefill computes.
+        seeds: how many seeds meet nine tenths of all views, so that a prefill computes little in vain.
+    """
+
+    asked: int
+    new: float
+    views: int
+    seeds: int
+
+
+def expected(epochs: int, views: int) -> Expected:
+    """Say what a memory is expected to save in a run where each epoch draws one of so many views of each image.
+
+    >>> ten, all_240 = expected(10, 162), expected(240, 162)
+    >>> round(ten.new / ten.asked, 2), round(all_240.new / all_240.asked, 2), ten.seeds, all_240.seeds
+    (0.97, 0.52, 38, 2)
+    """
+    rest = math.log1p(-1 / views) if views > 1 else -math.inf  # of the part not met, in an epoch
+    new = -views * math.expm1(epochs * rest)
+    return Expected(epochs, new, views, max(1, math.ceil(math.log(0.1) / (epochs * rest))))
 
 
 def open_memory(

@@ -4,6 +4,7 @@ from docendo.recipes.apply import Prediction, evaluate, predict, probe
 from docendo.recipes.explanation import Explanation, explain
 from docendo.recipes.measure import measure
 from docendo.recipes.pairs import PAIRS, Pair
+from docendo.recipes.prefilling import prefill
 from docendo.recipes.protocols import RECIPES, Recipe
 from docendo.recipes.run import Run, train
 from docendo.recipes.settings import RunSettings
@@ -24,6 +25,7 @@ __all__ = [
     "explain",
     "measure",
     "predict",
+    "prefill",
     "probe",
     "train",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from torch import nn
 
 import docendo.data
 from docendo.core import Method, Phase
+from docendo.data import DataSet
 from docendo.engine.rehearse import PhasePlan, rehearsal
+from docendo.engine.teacher_memory import expected, why_not
 from docendo.networks import StagedNetwork, macs, parameters
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.following import recipe_notes
@@ -50,6 +52,7 @@ class Explanation:
         deployed: role of the network to deploy.
         kept: roles of all networks that are written to files.
         notes: what the user should read about the method's settings and what it hangs on networks, a line each.
+        memory: what the teacher memory can do for each frozen network of each phase, a line each.
     """
 
     settings: RunSettings
@@ -59,6 +62,7 @@ class Explanation:
     deployed: str
     kept: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
 
 
 def explain(
@@ -85,10 +89,13 @@ def explain(
     plan = rehearsal(images.train)
     plans: list[PhasePlan] = []
     epochs: list[int] = []
+    memory: list[str] = []
 
     def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
         plans.append(plan(phase))
         epochs.append(settings.epochs_of(phase.fraction))
+        if settings.teacher_memory != "off":
+            memory.extend(_memory(phase, plans[-1], epochs[-1], images))
         return phase.learners
 
     builder = Builder(settings, images)
@@ -107,7 +114,25 @@ def explain(
             *getattr(request.method, "notes", ()),
             *(note for plan in plans for note in plan.notes),
         ),
+        tuple(memory),
     )
+
+
+def _memory(phase: Phase, plan: PhasePlan, epochs: int, images: DataSet) -> Iterator[str]:
+    """Say of each frozen network of a phase what its memory will save, or why it has none."""
+    for role in phase.frozen:
+        reason = why_not(phase, plan.reads[role], images)
+        if reason or images.augmentation.count is None:
+            yield f"{role} in {phase.name}: answers anew at every step: {reason}"
+            continue
+        will = expected(epochs, images.augmentation.count)
+        pays = "pays" if will.seeds == 1 else f"pays from about {will.seeds} seeds on"
+        yield (
+            f"{role} in {phase.name}: each image has {will.views} views, and {epochs} epochs meet {will.new:.3g} of "
+            f"them; so the first run computes {will.new / will.asked:.0%} of its answers, and others with the same "
+            f"seed none. A prefill of all views takes {will.views / will.new:.2g} times what the first run computes, "
+            f"and {pays}"
+        )
 
 
 def _facts(role: str, network: StagedNetwork) -> NetworkFacts:

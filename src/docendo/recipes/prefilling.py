@@ -1,0 +1,107 @@
+"""Filling the teacher memory before a study, so that none of its runs has to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+import docendo.data
+from docendo.core import Method, Phase
+from docendo.data import EpochTable
+from docendo.engine import Trainer
+from docendo.engine.allocator import keep_freed_memory
+from docendo.engine.loop import Loop, converted
+from docendo.engine.processes import launch, make_fabric
+from docendo.engine.progress import Progress, Silent
+from docendo.errors import DocendoError, Interrupted
+from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.run import seeded
+from docendo.recipes.settings import Request, flags_of, names_weights
+
+
+def prefill(
+    method: str | Method,
+    *,
+    set: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    progress: Progress | None = None,
+    **named: Any,
+) -> dict[str, int]:
+    """Let the frozen networks of a run answer all views of all training images, as far as the memory has room.
+
+    Stopped at any moment it keeps what it has, and goes on from there the next time.
+
+    Args:
+        method: a method's name or object.
+        set: further settings by dotted key, as `docendo.train` takes them.
+        config: a YAML file with settings.
+        progress: shows progress: a phase for each network, an epoch for each view.
+        named: teacher, data, teacher_memory and so on, as `docendo.train` takes them.
+
+    Returns:
+        How many answers are remembered now, by role.
+
+    Raises:
+        DocendoError: as `train` does; no frozen network of this run is one whose weights are there, and whose answers
+            can be remembered.
+    """
+    request = Request(method, flags_of(named), set, config)
+    if request.machine.devices * request.machine.nodes > 1:
+        raise DocendoError("prefill works in one process: leave --devices and --nodes out")
+    fabric = make_fabric(request.machine)
+    return launch(fabric, _prefill, request, progress or Silent())  # type: ignore[no-any-return]
+
+
+def _prefill(fabric: Fabric, request: Request, progress: Progress) -> dict[str, int]:
+    keep_freed_memory()
+    images = docendo.data.load(request.data).to(fabric.device)
+    settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
+    trained = {role for role, network in settings.networks.items() if names_weights(network)}
+    remembered: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(fabric, images, settings, settings.seed, Path(folder), Silent(), "")
+
+        def filling(phase: Phase) -> Mapping[str, nn.Module]:
+            if phase.frozen and phase.frozen.keys() <= trained:
+                with trainer.ready(phase, trainer.place(phase)) as loop:
+                    if loop.memory.roles:
+                        _fill(loop, progress)
+                        remembered.update(loop.memory.sizes())
+            return phase.learners
+
+        with seeded(settings):
+            request.method.run(filling, Builder(settings, images))
+    if not remembered:
+        raise DocendoError(
+            f"{settings.method} has no frozen network here whose answers could be remembered: give the weights file of "
+            "a teacher whose logits alone are read (docendo explain says of which)"
+        )
+    return remembered
+
+
+def _fill(loop: Loop, progress: Progress) -> None:
+    train, settings = loop.data.train, loop.settings
+    views = train.augmentation.count or 0
+    size = settings.batch_size
+    progress.phase(f"memory of {', '.join(sorted(loop.memory.roles))}", views, -(-len(train) // size), 0)
+    everyone = torch.arange(len(train))
+    for view in range(views):
+        table = EpochTable(everyone, torch.full_like(everyone, view))
+        batches = train.batches(size, table=table)
+        for step, (batch, _) in enumerate(loop.memory.along(converted(b, settings) for b in batches), 1):
+            progress.step(view + 1, step, len(batch.labels), dict)
+            if loop.stop.signal is not None:
+                raise Interrupted(
+                    f"stopped by {loop.stop.who} at view {view + 1} of {views}; what was computed is remembered. "
+                    "Go on with the same command",
+                    loop.stop.exit_code,
+                )
+        if any(loop.memory.news()):
+            progress.say("the memory is full")
+            return

@@ -22,19 +22,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from docendo.recipes import (
-        Bench,
-        Prediction,
-        Run,
-        bench,
-        evaluate,
-        explain,
-        measure,
-        predict,
-        prefill,
-        probe,
-        train,
-    )
+    from docendo.recipes import Bench, Prediction, Run, bench, evaluate, explain, predict, prefill, probe, train
+    from docendo.recipes.measure import measure
 
 
 def __getattr__(name: str) -> Any:

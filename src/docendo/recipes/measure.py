@@ -14,9 +14,8 @@ import timm
 import torch
 import torchvision
 
-import docendo
-import docendo.data
-from docendo.data import DataSet, DataSettings, Expectation, Split
+from docendo import __version__
+from docendo.data import DataSet, DataSettings, Expectation, Split, load
 from docendo.engine.networks import lay_out
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
@@ -79,7 +78,7 @@ def measure(
     weights_of(folder)  # says what is wrong with a folder that holds no finished run
     results = json.loads((folder / "results.json").read_text())
     placed_on = device_of(device)
-    images = (images or docendo.data.load(data_of(folder / "config.yaml"))).to(placed_on)
+    images = (images or load(data_of(folder / "config.yaml"))).to(placed_on)
     networks = {role: _placed(path, images, placed_on) for role, path in files_of(folder, results).items()}
     beside = beside_of(networks, results["deployed"])
     found = {
@@ -113,7 +112,7 @@ def measure_all(folders: Iterable[Path], **options: Any) -> Iterator[tuple[Path,
         try:
             settings = data_of(folder / "config.yaml")
             if settings not in loaded:
-                loaded = {settings: docendo.data.load(settings)}
+                loaded = {settings: load(settings)}
             measure(folder, images=loaded[settings], **options)
             yield folder, None
         except DocendoError as error:
@@ -148,7 +147,7 @@ def environment(device: torch.device) -> dict[str, str]:
     """Say what computes here: versions, processor, device and threads."""
     cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
-        "docendo": docendo.__version__,
+        "docendo": __version__,
         "Python": platform.python_version(),
         "PyTorch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),

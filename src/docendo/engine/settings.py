@@ -109,6 +109,10 @@ class TrainSettings(BaseModel):
         description="disk for frozen networks' logits, which are computed once for each view of an image and kept for "
         "all runs: a size such as 20GB, off, or auto: 4 GiB, or a tenth of what is free if that is less",
     )
+    compile: bool = Field(
+        False,
+        description="compile stages and heads of all networks; worth trying on a GPU, where docendo bench tells",
+    )
     deterministic: bool = Field(False, description="refuse operations that differ from run to run on a GPU")
     checkpoint_seconds: NotNegative = Field(30.0, description="time between checkpoints; 0 saves after every step")
 

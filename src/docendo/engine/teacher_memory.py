@@ -321,6 +321,7 @@ def _depends_on(
         "images of the network": repr(adaptation_of(network)),
         "precision": settings.precision,
         "channels_last": settings.channels_last,
+        "compile": settings.compile,
         "block": block,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from docendo.core import Batch, Phase
+from docendo.core import Batch, Phase, Staged
 from docendo.data import DataSet
 from docendo.data.seeds import seed_for
-from docendo.engine.folding import folded
+from docendo.engine.compiling import compiled
+from docendo.engine.folding import Folded, folded
 from docendo.engine.loop import DTYPES, Loop, Position, State, converted, rng_state, set_rng_state
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
@@ -139,8 +140,13 @@ class Trainer:
             self._show_teachers(phase, frozen)
 
         learners = Learners(phase.learners, phase.losses).train()
-        memory = self._memory(phase, plan, frozen, batch.images)
-        with closing(memory), only_learning(learners, plan.idle), StopRequest() as stop:
+        with ExitStack() as until_the_end:
+            if settings.compile:
+                staged = (n for n in (*phase.learners.values(), *frozen.values()) if isinstance(n, Staged | Folded))
+                until_the_end.enter_context(compiled(staged, batch.images, self.progress.say))
+            memory = until_the_end.enter_context(closing(self._memory(phase, plan, frozen, batch.images)))
+            until_the_end.enter_context(only_learning(learners, plan.idle))
+            stop = until_the_end.enter_context(StopRequest())
             optimizer = make_optimizer(learners, settings.rate, settings.optimizer, phase.learning_rates, plan.idle)
             module, optimizer = fabric.setup(learners, optimizer)
             ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None

@@ -1,0 +1,69 @@
+"""Compiled networks learn what others learn, and leave no trace."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import docendo
+from docendo.engine.compiling import compiled
+from docendo.errors import DocendoError
+from docendo.networks import create
+from tests.conftest import Said, same, weights
+
+Train = Callable[..., docendo.Run]
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Trace and differentiate as the compiler does, but leave out its last step, which takes minutes in all."""
+    compiled: list[str] = []
+
+    def tracing(module: nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager")
+
+    monkeypatch.setattr(nn.Module, "compile", tracing)
+    return compiled
+
+
+def losses(run: docendo.Run) -> list[float]:
+    return [json.loads(line)["loss/total"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_float64_agrees_over_100_steps(small_run: Train, traced: list[str]) -> None:
+    teacher = small_run("plain", out="t", teacher="resnet8", set={"role": "teacher"}).folder / "teacher.safetensors"
+    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8", "epochs": 25, "precision": "64-true"}
+    plain = small_run("kd", out="plain", batch_size=50, **options)
+    assert traced == []
+    said = Said()
+    fast = small_run("kd", out="fast", batch_size=50, progress=said, **options, set={"compile": True})
+    assert len(traced) == 2 * 4, "three stages and the head, of both networks"
+    assert any(line.startswith("compiled 2 networks, 8 parts, in ") for line in said.lines)
+    assert losses(fast) == pytest.approx(losses(plain), rel=1e-9)
+    assert weights(fast.folder, "student").keys() == weights(plain.folder, "student").keys()
+
+
+def test_nothing_stays_compiled_and_nothing_moves(traced: list[str]) -> None:
+    network = create("resnet8", classes=5).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with compiled([network], torch.randn(3, 3, 32, 32), lambda text: None):
+        assert all(part._compiled_call_impl is not None for part in network.stages)
+    assert all(part._compiled_call_impl is None for part in network.modules())
+    assert network.training
+    assert same(before, network.state_dict())
+
+
+def test_what_cannot_be_compiled_is_said_in_a_line(small_run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(module: nn.Module) -> None:
+        def call(*inputs: Any) -> Any:
+            raise RuntimeError("no C++ compiler found\n\nat great length")
+
+        module._compiled_call_impl = call
+
+    monkeypatch.setattr(nn.Module, "compile", failing)
+    with pytest.raises(DocendoError, match=r"cannot be compiled here \(no C\+\+ compiler found\): leave compile out"):
+        small_run("plain", student="resnet8", set={"compile": True})

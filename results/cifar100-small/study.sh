@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The small CIFAR-100 study: every method, three seeds, one budget. From the root of the repository:
-#     results/cifar100-small/study.sh [JOBS]
+#     results/cifar100-small/study.sh [JOBS [PART...]]       parts: methods, transfer, resnet18; all unless named
 # Finished runs are left alone and interrupted ones go on, so it can be started again at any time.
 set -euo pipefail
 here=results/cifar100-small
 export here OMP_NUM_THREADS=1
 jobs=${1:-2}
+shift || true
+parts=" ${*:-methods transfer resnet18} "
 
 run() { # FOLDER SEED METHOD OPTION...
     local folder=$here/$1 seed=$2
@@ -33,13 +35,31 @@ line() { # The options of one method; $1 its name, $2 the seed.
     echo "teacher-0 0 plain --set role=teacher --teacher wrn_10_2"
     echo "sftn-teacher-0 0 sftn --teacher wrn_10_2 --student resnet8"
 } | xargs -P "$jobs" -I{} bash -c 'run {}'
-for seed in 0 1 2; do
-    for method in plain kd sftn sokd collaborative_teaching tolerant_teacher teskd dml at ban byot fitnet \
-        rocket_launching label_smoothing confidence_penalty; do
-        line $method $seed
+methods() { # all that the five papers compare
+    for seed in 0 1 2; do
+        for method in plain kd sftn sokd collaborative_teaching tolerant_teacher teskd dml at ban byot fitnet \
+            rocket_launching label_smoothing confidence_penalty; do
+            line $method $seed
+        done
     done
-done | xargs -P "$jobs" -I{} bash -c 'run {}'
-for seed in 0 1 2; do # TESKD as in its paper, on a ResNet18, here a narrow one
-    echo "plain_ResNet18w16-$seed $seed plain --student ResNet18w16"
-    echo "teskd_ResNet18w16-$seed $seed teskd --student ResNet18w16"
+}
+
+transfer() { # each transfer method from the ordinary teacher and from the one that SFTN made for this student
+    for method in at fitnet dkd dist sp rkd vid pkt cc crd nst reviewkd fsp ofd simkd sskd mlkd logit_mse deit; do
+        for seed in 0 1 2; do
+            echo "$method-$seed $seed $method --teacher $here/teacher-0/teacher.safetensors --student resnet8"
+            echo "${method}_from_sftn-$seed $seed $method --teacher $here/sftn-teacher-0/teacher.safetensors --student resnet8"
+        done
+    done
+}
+
+resnet18() { # TESKD as in its paper, on a ResNet18, here a narrow one
+    for seed in 0 1 2; do
+        echo "plain_ResNet18w16-$seed $seed plain --student ResNet18w16"
+        echo "teskd_ResNet18w16-$seed $seed teskd --student ResNet18w16"
+    done
+}
+
+for part in methods transfer resnet18; do
+    [[ $parts != *" $part "* ]] || $part
 done | xargs -P "$jobs" -I{} bash -c 'run {}'

@@ -4,8 +4,8 @@
 
 A run folder is named METHOD-SEED, or METHOD_NETWORK-SEED, and holds results.json and config.yaml. Differences are
 paired by seed, which fixes first weights and views of the student, and are from `plain` on the same network. Folders of
-teachers (`teacher-SEED`, `sftn-teacher-SEED`) are listed apart. Students that learn by the same method from the ordinary
-teacher and from SFTN's (METHOD_from_sftn-SEED; `sftn` is kd from it) are compared in a table of their own.
+teachers (`teacher-SEED`, `sftn-teacher-SEED`) are listed apart. Students that learn by the same method from the
+ordinary teacher and from SFTN's (METHOD_from_sftn-SEED; `sftn` is kd from it) are compared in a table of their own.
 """
 
 from __future__ import annotations

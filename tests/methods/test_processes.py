@@ -25,7 +25,8 @@ from docendo.recipes.settings import Request
 from tests.conftest import weights
 from tests.tiny import cast  # importing it makes the tiny networks known, in spawned processes too
 
-PROCESSES = (2, 3)
+STEPS = {2: 100, 3: 24}
+"""Steps in all phases together, in float64, by the number of processes; three on two cores wait for each other."""
 BATCH, LAST_BATCH = 8, 4  # 3 divides neither: the parts differ in size
 
 # Every method as it is; and what processes could get wrong: turns, weights in two networks, buffers that drift.
@@ -44,8 +45,8 @@ NAMES = [" ".join([method, *(f"{key}={value}" for key, value in settings.items()
 PRECISIONS = {"64-true": DoublePrecision, "32-true": Precision}
 
 
-def request(method: str, settings: dict[str, Any], processes: int, precision: str) -> Request:
-    """Ask for 100 steps or a few more in all phases together, in float64; for one step a phase, in float32.
+def request(method: str, settings: dict[str, Any], processes: int, precision: str, steps: int) -> Request:
+    """Ask for so many steps or a few more in all phases together, in float64; for one step a phase, in float32.
 
     A network of the catalog gets 20 steps: each of its many normalised layers makes the processes meet.
     """
@@ -56,36 +57,42 @@ def request(method: str, settings: dict[str, Any], processes: int, precision: st
     if precision == "64-true":
         batch, epochs = BATCH, 2
         in_all = sum(docendo.explain(method, set=own, epochs=epochs, **networks).epochs)
-        images = math.ceil((20 if "networks" in settings else 100) / in_all) * batch - (batch - LAST_BATCH)
+        images = math.ceil((20 if "networks" in settings else steps) / in_all) * batch - (batch - LAST_BATCH)
     machine = {"accelerator": "cpu", "devices": processes, "precision": precision, "lr": 0.005}
-    steps = {"data.train_images": images, "batch_size": batch, "epochs": epochs}
+    sizes = {"data.train_images": images, "batch_size": batch, "epochs": epochs}
     named = {f"networks.{role}": name for role, name in networks.items()}
-    return Request(method, {**machine, **steps, **named}, own)
+    return Request(method, {**machine, **sizes, **named}, own)
 
 
-def train_all(fabric: Fabric, folder: Path) -> None:
+def train_all(fabric: Fabric, folder: Path, steps: int) -> None:
     torch.set_num_threads(1)
     for precision, plugin in PRECISIONS.items():
         # To start processes once for both; Fabric itself would have one precision for its whole life.
         fabric._precision = fabric._strategy._precision = plugin()
         for name, (method, settings) in zip(NAMES, CASES, strict=True):
-            wish = request(method, settings, fabric.world_size, precision)
-            _run(fabric, wish, folder / precision / f"{name}, {fabric.world_size}", False, Silent())
+            wish = request(method, settings, fabric.world_size, precision, steps)
+            _run(fabric, wish, run_folder(folder, precision, name, fabric.world_size, steps), False, Silent())
+
+
+def run_folder(folder: Path, precision: str, name: str, processes: int, steps: int) -> Path:
+    return folder / precision / f"{name}, {processes} processes, {steps} steps"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    for processes in (1, *PROCESSES):
-        launch(make_fabric(request("plain", {}, processes, "32-true").machine), train_all, folder)
+    for several, steps in STEPS.items():
+        for processes in (1, several):
+            machine = request("plain", {}, processes, "32-true", steps).machine
+            launch(make_fabric(machine), train_all, folder, steps)
     return folder
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("processes", PROCESSES)
+@pytest.mark.parametrize("processes", STEPS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_weights_are_those_of_one_process(precision: str, processes: int, name: str, trained: Path) -> None:
-    one, several = (trained / precision / f"{name}, {number}" for number in (1, processes))
+    one, several = (run_folder(trained, precision, name, n, STEPS[processes]) for n in (1, processes))
     for path in one.glob("*.safetensors"):
         expected, found = weights(one, path.stem), weights(several, path.stem)
         if precision == "64-true":  # stored in float32, so that they agree but for the last bit

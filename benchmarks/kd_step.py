@@ -18,7 +18,6 @@ alike.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import logging
 import os
@@ -28,11 +27,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
 from alone import alone
+from pictures import random_pictures, write_set
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
@@ -157,16 +155,6 @@ def ours(root: Path, student_name: str, memory: str, steps: int) -> tuple[float,
     return phase.images_per_second, phase.ratio
 
 
-def write_parquet(folder: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -> None:
-    """Write images in the Hugging Face layout."""
-    encoded = []
-    for p in pixels:
-        buffer = io.BytesIO()
-        Image.fromarray(p).save(buffer, "PNG")
-        encoded.append({"bytes": buffer.getvalue(), "path": None})
-    pq.write_table(pa.table({"img": encoded, "fine_label": labels}), folder / f"{name}.parquet")
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="images/s of KD: docendo beside a textbook loop and torchdistill")
@@ -177,16 +165,12 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], choices=["textbook", "torchdistill", "warm"])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     arguments = parser.parse_args()
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (arguments.images, 32, 32, 3), dtype=np.uint8)
-    labels = np.arange(arguments.images) % CLASSES
+    pixels, labels = random_pictures(arguments.images, CLASSES)
     teacher = create(arguments.teacher, classes=CLASSES)
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (root / "data").mkdir()
-        write_parquet(root / "data", "train", pixels, labels)
-        write_parquet(root / "data", "test", pixels[:CLASSES], labels[:CLASSES])
+        write_set(root / "data", arguments.images, CLASSES)
         save(teacher, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
         others = {"textbook": textbook, "torchdistill": peer}
         steps = arguments.images // BATCH

@@ -107,6 +107,20 @@ def test_stopped_and_resumed_with_the_memory_gone_it_ends_the_same(small_run: Tr
     assert straight.results["networks"].keys() == resumed.results["networks"].keys()
 
 
+def test_the_largest_logits_alone(small_run: Train, teacher: Path, asked: list[int]) -> None:
+    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8", "set": {"teacher_memory_top": 3}}
+    first = small_run("kd", out="first", **options)
+    (folder,) = folders()
+    # three logits and the others', three places, all in whole words; a checksum and a key
+    assert sum((folder / name).stat().st_size for name in ("rows", "keys")) % (24 + 8 + 8) == 0
+    asked.clear()
+    second = small_run("kd", out="second", **options)
+    assert len(asked) == TRIAL
+    assert same(weights(first.folder, "student"), weights(second.folder, "student"))
+    whole = small_run("kd", out="whole", teacher=teacher, student="resnet8")
+    assert not same(weights(first.folder, "student"), weights(whole.folder, "student"))
+
+
 @pytest.mark.parametrize("damage", ["random", "zeros", "short", "swapped", "nonsense keys"])
 def test_damaged_files_cost_time_alone(small_run: Train, teacher: Path, damage: str, asked: list[int]) -> None:
     first = small_run("kd", out="first", teacher=teacher, student="resnet8")

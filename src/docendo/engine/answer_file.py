@@ -1,4 +1,4 @@
-"""Rows of numbers by key, on disk: written once, checked whenever they are read, shared by all processes that ask.
+"""Rows of bytes by key, on disk: written once, checked whenever they are read, shared by all processes that ask.
 
 Two files lie side by side: `keys`, and `rows`, where row i belongs to key i and carries a checksum of both. Rows are
 only ever appended, under a lock, and keys after their rows. So a kill leaves at most a torn end, which the next writer
@@ -24,8 +24,7 @@ class AnswerFile:
     Args:
         folder: made if it is not there.
         keys: keys are integers from 0 up to this number, exclusive.
-        width: numbers in a row.
-        dtype: of the numbers.
+        size: bytes of a row.
         budget: bytes that the two files may take.
 
     Attributes:
@@ -35,13 +34,13 @@ class AnswerFile:
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, keys: int, width: int, dtype: torch.dtype, budget: int) -> None:
+    def __init__(self, folder: Path, keys: int, size: int, budget: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._keys_file, self._rows_file = folder / "keys", folder / "rows"
         for path in (self._keys_file, self._rows_file):
             path.touch()
-        self._dtype, self._numbers = dtype, width * dtype.itemsize
-        self._row_bytes = self.row_bytes(width, dtype) - _WORD
+        self._size = size
+        self._row_bytes = self.row_bytes(size) - _WORD
         words = self._row_bytes // _WORD
         generator = torch.Generator().manual_seed(words)
         self._multipliers = torch.randint(-(2**62), 2**62, (words,), generator=generator) | 1
@@ -55,9 +54,9 @@ class AnswerFile:
         return self._known
 
     @staticmethod
-    def row_bytes(width: int, dtype: torch.dtype) -> int:
-        """Give the bytes that a row takes in both files: key, numbers in whole words, checksum."""
-        return (1 + -(-width * dtype.itemsize // _WORD) + 1) * _WORD
+    def row_bytes(size: int) -> int:
+        """Give the bytes that a row of so many takes in both files: key, row in whole words, checksum."""
+        return (1 + -(-size // _WORD) + 1) * _WORD
 
     def refresh(self) -> None:
         """Take notice of what other processes have added."""
@@ -82,7 +81,7 @@ class AnswerFile:
             keys: (N,), int64.
 
         Returns:
-            (N, width), the rows, arbitrary where there is none; and (N,), bool: where there is one, undamaged.
+            (N, size), uint8, the rows, arbitrary where there is none; and (N,), bool: where there is one, undamaged.
         """
         places = self._places[keys].long()
         there = places >= 0
@@ -90,14 +89,14 @@ class AnswerFile:
         words[there] = self._rows[places[there]]
         sound = there & (self._checksums(keys, words) == words[:, -1])
         self._places[keys[there & ~sound]] = -1  # to be computed, and added, anew
-        return self._to_numbers(words), sound
+        return words.view(torch.uint8)[:, : self._size], sound
 
     def add(self, keys: Tensor, rows: Tensor) -> None:
         """Keep rows, as far as there is room; those that another process has added meanwhile are not kept twice.
 
         Args:
             keys: (N,), int64, each once.
-            rows: (N, width), on the CPU.
+            rows: (N, size), uint8, on the CPU.
         """
         if self.full or not len(keys):
             return
@@ -139,13 +138,10 @@ class AnswerFile:
 
     def _to_words(self, keys: Tensor, rows: Tensor) -> Tensor:
         words = torch.zeros(len(rows), self._row_bytes, dtype=torch.uint8)
-        words[:, : self._numbers] = rows.to(self._dtype).contiguous().view(torch.uint8)
+        words[:, : self._size] = rows
         packed = words.view(torch.int64)
         packed[:, -1] = self._checksums(keys, packed)
         return packed
-
-    def _to_numbers(self, words: Tensor) -> Tensor:
-        return words.view(torch.uint8)[:, : self._numbers].contiguous().view(self._dtype)
 
     def _checksums(self, keys: Tensor, words: Tensor) -> Tensor:
         """Sum key and words times odd numbers, modulo 2^64: a change in any one word changes it."""

@@ -109,6 +109,11 @@ class TrainSettings(BaseModel):
         description="disk for frozen networks' logits, which are computed once for each view of an image and kept for "
         "all runs: a size such as 20GB, off, or auto: 4 GiB, or a tenth of what is free if that is less",
     )
+    teacher_memory_top: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="remember only so many of the largest logits of each answer, and the probability of the others "
+        "together: for many classes, such as 50 of ImageNet's 1000; all if unset",
+    )
     compile: bool = Field(
         False,
         description="compile stages and heads of all networks; worth trying on a GPU, where docendo bench tells",

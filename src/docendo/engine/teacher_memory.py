@@ -24,6 +24,7 @@ from docendo.data import DataSet
 from docendo.engine.answer_file import AnswerFile
 from docendo.engine.memory_folder import Place, budget_of, memory_folder
 from docendo.engine.networks import Reads, adaptation_of, answer
+from docendo.engine.packing import Largest, Packing, Whole
 from docendo.engine.settings import TrainSettings
 from docendo.engine.store import digest
 
@@ -84,11 +85,11 @@ class Asking:
 class _Window:
     """The answers to some batches: those known, and those computed when they are wanted, in full blocks."""
 
-    def __init__(self, ask: Asking, file: AnswerFile, views: int, batches: list[Batch]) -> None:
-        self._ask, self._file = ask, file
+    def __init__(self, ask: Asking, file: AnswerFile, packing: Packing, views: int, batches: list[Batch]) -> None:
+        self._ask, self._file, self._packing = ask, file, packing
         self._keys = torch.cat([batch.index * views + batch.view for batch in batches]).cpu()
         rows, known = file.read(self._keys)
-        self._logits = rows.to(batches[0].images.device)
+        self._rows = rows.to(batches[0].images.device)
         self._missing = (~known).nonzero()[:, 0]
         self._images = torch.cat([batch.images for batch in batches]) if len(self._missing) else torch.empty(0)
         self._computed = 0
@@ -96,15 +97,15 @@ class _Window:
     def logits(self, first: int, last: int) -> Tensor:
         """Give the logits of the images from `first` to `last`, exclusive."""
         while self._computed < len(self._missing) and int(self._missing[self._computed]) < last:
-            places = self._missing[self._computed : self._computed + self._ask.block].to(self._logits.device)
-            self._logits[places] = self._ask(self._images[places])
+            places = self._missing[self._computed : self._computed + self._ask.block].to(self._rows.device)
+            self._rows[places] = self._packing.pack(self._ask(self._images[places]))
             self._computed += len(places)
-        return self._logits[first:last]
+        return self._packing.unpack(self._rows[first:last])
 
     def keep(self) -> None:
         """Write down what was computed."""
         new = self._missing[: self._computed]
-        self._file.add(self._keys[new], self._logits[new.to(self._logits.device)].cpu())
+        self._file.add(self._keys[new], self._rows[new.to(self._rows.device)].cpu())
 
 
 class Remembered:
@@ -132,22 +133,24 @@ class Remembered:
         if not self._ask.treats_all_alike(images):
             raise CannotRemember("its answer to an image depends on the images beside it")
         logits = self._ask(images[:1])
-        self._views = count
+        self._views, classes, kept = count, logits.shape[1], settings.teacher_memory_top
+        few = kept is not None and kept < classes
+        self._packing = Largest(kept or 0, classes, logits.dtype) if few else Whole(classes, logits.dtype)
         self.possible = len(data.train) * count
-        row = AnswerFile.row_bytes(logits.shape[1], logits.dtype)
+        row = AnswerFile.row_bytes(self._packing.bytes)
         try:
             self._place = Place(
                 _depends_on(network, data, settings, images.device, self._ask.block),
                 budget_of(settings.teacher_memory),
                 row * min(self.possible, len(data.train) * settings.epochs),
             )
-            self.file = AnswerFile(self._place.folder, self.possible, logits.shape[1], logits.dtype, self._place.budget)
+            self.file = AnswerFile(self._place.folder, self.possible, self._packing.bytes, self._place.budget)
         except OSError as error:
             raise CannotRemember(f"{memory_folder()} cannot be used: {error.strerror or error}") from error
 
     def window(self, batches: list[Batch]) -> _Window:
         """Give the answers to some batches."""
-        return _Window(self._ask, self.file, self._views, batches)
+        return _Window(self._ask, self.file, self._packing, self._views, batches)
 
     def close(self) -> None:
         """Let the room be taken by others."""
@@ -323,6 +326,7 @@ def _depends_on(
         "channels_last": settings.channels_last,
         "compile": settings.compile,
         "block": block,
+        "top": settings.teacher_memory_top,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),

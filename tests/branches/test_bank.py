@@ -55,7 +55,7 @@ def test_rows_are_those_of_before_the_batch_and_then_move() -> None:
         rows, (student, teacher), (before.student, before.teacher), (of.student, of.teacher), strict=True
     ):
         assert torch.equal(given.positive, was[index])
-        assert given.negatives.shape == (3, 8, 6)
+        assert given.every[given.drawn].shape == (3, 8, 6)
         for image in range(IMAGES):
             expected = was[image]
             if image in index:
@@ -96,7 +96,7 @@ def test_an_image_is_never_its_own_negative_even_when_first_seen() -> None:
         labels = LABELS[index]
         before = of.student.clone()
         rows, _ = of(*batch(index))
-        own = (rows.negatives[:, :, None] == before[index][:, None, None]).all(-1).any()
+        own = (rows.every[rows.drawn][:, :, None] == before[index][:, None, None]).all(-1).any()
         assert not own
         assert torch.equal(of.labels[index], labels)
 
@@ -112,7 +112,7 @@ def test_what_is_drawn_follows_from_the_buffers() -> None:
     for step in range(3, 6):
         these = batch(torch.arange(step, step + 4), seed=step)
         for a, b in zip(first(*these), second(*these), strict=True):
-            assert torch.equal(a.negatives, b.negatives)
+            assert torch.equal(a.every[a.drawn], b.every[b.drawn])
     again = first._draw(torch.tensor([0]), 8)
     first.steps += 1
     assert not torch.equal(first._draw(torch.tensor([0]), 8), again)
@@ -133,7 +133,7 @@ def test_few_images_give_few_negatives_and_one_class_gives_any() -> None:
     index = torch.arange(3)
     embeddings = torch.randn(2, 3, 6)
     rows, _ = of(*embeddings, torch.zeros(3, dtype=torch.int64), index)
-    assert rows.negatives.shape == (3, 3, 6)
+    assert rows.every[rows.drawn].shape == (3, 3, 6)
 
 
 def test_the_constant_is_what_the_first_batch_would_measure() -> None:
@@ -143,7 +143,7 @@ def test_the_constant_is_what_the_first_batch_would_measure() -> None:
     index = torch.arange(16)
     embeddings = torch.randn(16, 128)
     _, rows = of(embeddings, embeddings, index % CLASSES, index)
-    measured = crd_log_normalization(embeddings, rows.positive, rows.negatives, 50_000)
+    measured = crd_log_normalization(embeddings, rows.positive, rows.every[rows.drawn], 50_000)
     assert rows.log_normalization == pytest.approx(math.log(50_000) + 1 / (256 * 0.07**2))
     assert measured.item() == pytest.approx(rows.log_normalization, abs=0.05)
 

@@ -94,6 +94,13 @@ def test_a_table_shared_by_the_batch_is_the_same_as_one_for_each() -> None:
     assert_agree(shared, crd_bank(embedding, positive, each, 9, log_normalization=3.0), embedding)
 
 
+def test_rows_by_number_are_the_same_as_gathered_ones() -> None:
+    embedding, positive, table = bank(shared=True)
+    drawn = torch.tensor([[0, 2, 2], [1, 1, 4], [3, 0, 2], [4, 3, 3]])
+    by_number = crd_bank(embedding, positive, table, 9, log_normalization=3.0, drawn=drawn)
+    assert_agree(by_number, crd_bank(embedding, positive, table[drawn], 9, log_normalization=3.0), embedding)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("temperature", [0.07, 1e-4])
 def test_scores_of_any_size_stay_finite(dtype: torch.dtype, temperature: float) -> None:

@@ -193,10 +193,10 @@ def likelihood(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 def nce(e: Tensor, rows: Any, T: float) -> Tensor:
     """-log h of the true pair and -log(1 - h) of each drawn one, h = P / (P + N / M), a mean over images."""
-    N, M = rows.negatives.shape[1], rows.images
+    N, M = rows.every[rows.drawn].shape[1], rows.images
     Z = M * math.exp(1 / (2 * e.shape[1] * T * T))
     total = e.new_zeros(())
-    for one, u, v in zip(e, rows.positive, rows.negatives, strict=True):
+    for one, u, v in zip(e, rows.positive, rows.every[rows.drawn], strict=True):
         of_u, of_v = ((x @ (one / one.norm()) / T).exp() / Z for x in (u, v))
         total = total - (of_u / (of_u + N / M)).log() - (N / M / (of_v + N / M)).log().sum()
     return total / len(e)

@@ -40,13 +40,15 @@ class Rows(NamedTuple):
 
     Attributes:
         positive: (B, D), the rows of the same images, of length 1.
-        negatives: (B, N, D), rows of images of other classes.
+        every: (M, D), the rows of all images.
+        drawn: (B, N), int64, which of them, of other classes, each image is compared with.
         images: M, how many images the bank has.
         log_normalization: log Z, see `Bank`.
     """
 
     positive: Tensor
-    negatives: Tensor
+    every: Tensor
+    drawn: Tensor
     images: int
     log_normalization: float
 
@@ -117,8 +119,9 @@ class Bank(nn.Module):
         drawn = self._draw(labels, min(self.negatives, images))
         log_z = math.log(images) + 1 / (2 * self.dimensions * self.temperature**2)
         rows = (
-            Rows(self.student[index], self.student[drawn], images, log_z),
-            Rows(self.teacher[index], self.teacher[drawn], images, log_z),
+            # Copies: the rows of the batch are renewed before the loss is learned from.
+            Rows(self.student[index], self.student.clone(), drawn, images, log_z),
+            Rows(self.teacher[index], self.teacher.clone(), drawn, images, log_z),
         )
         if self.training:
             self._renew(self.student, student, index)

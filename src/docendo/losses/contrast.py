@@ -73,6 +73,7 @@ def crd_bank(
     temperature: float = 0.07,
     *,
     log_normalization: float | Tensor,
+    drawn: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy of one true and N drawn pairs, summed over pairs, mean over the batch: CRD with a bank.
 
@@ -90,6 +91,8 @@ def crd_bank(
         images: M, how many images the bank has.
         temperature: T, above 0.
         log_normalization: log Z, for which `crd_log_normalization` of the first batch is usual; then a constant.
+        drawn: (B, N), int64, which rows of negatives (M, D) each image is compared with: the product with all rows is
+            much cheaper than to gather N of them for each image; None: with all that are given.
 
     Returns:
         A scalar, at least 0.
@@ -109,9 +112,11 @@ def crd_bank(
     >>> round(crd_bank(e, e, v, images=2, temperature=1.0, log_normalization=0.0).item(), 4)  # log(1 + 1/e) + 2 * log 2
     1.6996
     """
-    true, drawn = _scores(embedding, positive, negatives, temperature)
-    even = log_normalization + math.log(drawn.shape[1] / images)  # the score at which h is a half
-    return (F.softplus(even - true) + F.softplus(drawn - even).sum(dim=1)).mean()
+    true, false = _scores(embedding, positive, negatives, temperature)
+    if drawn is not None:
+        false = false.gather(1, drawn)
+    even = log_normalization + math.log(false.shape[1] / images)  # the score at which h is a half
+    return (F.softplus(even - true) + F.softplus(false - even).sum(dim=1)).mean()
 
 
 def crd_log_normalization(

@@ -61,7 +61,9 @@ class CRD(Taught):
     def with_memory(self, net: Networks, batch: Batch, student: Output, teacher: Output) -> Iterator[LossTerm]:
         """Yield a term for each network's embeddings: both learn, so that they have something to agree on."""
         s, t = self._embedded(net, student, teacher)
-        of_s, of_t = net.crd_bank(s, t, whole_batch(one_class("crd", batch.labels)), whole_batch(batch.index))
+        of_s, of_t = net.crd_bank(
+            s, t, whole_batch(one_class("crd with a bank", batch.labels)), whole_batch(batch.index)
+        )
         yield LossTerm("student", "teacher", "crd", self._estimation(s, of_t), self.weight, "whole")
         yield LossTerm("crd", "student", "crd", self._estimation(t, of_s), self.weight, "whole")
 
@@ -76,5 +78,5 @@ class CRD(Taught):
         return whole_batch(s), whole_batch(t)
 
     def _estimation(self, embeddings: Tensor, rows: Rows) -> Tensor:
-        positive, negatives, images, log_z = rows
-        return crd_bank(embeddings, positive, negatives, images, self.temperature, log_normalization=log_z)
+        positive, every, drawn, images, log_z = rows
+        return crd_bank(embeddings, positive, every, images, self.temperature, log_normalization=log_z, drawn=drawn)

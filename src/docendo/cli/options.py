@@ -79,6 +79,10 @@ class RunOptions:
     teacher_memory: Annotated[
         str | None, Parameter(help="Disk for frozen networks' logits, shared by all runs: off, 20GB (auto).")
     ] = None
+    log: Annotated[
+        Literal["tensorboard", "wandb", "mlflow", "trackio"] | None,
+        Parameter(help="Where losses and accuracies go besides the run folder."),
+    ] = None
 
     def keywords(self) -> dict[str, Any]:
         """Give what was asked for as keywords of `docendo.train`."""
@@ -107,7 +111,7 @@ class RunOptions:
 
     def of_explain(self) -> dict[str, Any]:
         """Give those of the keywords that `docendo.explain` takes, which has no run folder."""
-        return {k: v for k, v in self.keywords().items() if k not in ("out", "resume")}
+        return {k: v for k, v in self.keywords().items() if k not in ("out", "resume", "log")}
 
 
 NOTHING_ASKED = RunOptions()

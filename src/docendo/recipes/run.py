@@ -33,6 +33,7 @@ from docendo.networks import StagedNetwork, load, macs, parameters, save
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
 from docendo.recipes.following import recipe_notes
+from docendo.recipes.logs import check_log, logging_to
 from docendo.recipes.settings import Request, RunSettings, flags_of
 
 
@@ -85,6 +86,7 @@ def train(
     strategy: str | None = None,
     precision: str | None = None,
     teacher_memory: str | None = None,
+    log: str | None = None,
     progress: Progress | Callable[[], AbstractContextManager[Progress]] | None = None,
 ) -> Run:
     """Train networks that teach each other, and keep the one to deploy.
@@ -118,6 +120,7 @@ def train(
         strategy: Lightning Fabric's strategy.
         precision: "32-true", "64-true", "16-mixed", "bf16-mixed" or "bf16-true".
         teacher_memory: disk for frozen networks' logits, which all runs share: "auto", "off" or a size such as "20GB".
+        log: where losses and accuracies go besides the run folder: "tensorboard", "wandb", "mlflow" or "trackio".
         progress: shows progress, or gives in the process that trains what does, for a `with`; else plain lines.
 
     Returns:
@@ -153,9 +156,11 @@ def train(
             "teacher_memory": teacher_memory,
         }
     )
+    if log is not None:
+        check_log(log)
     request = Request(method, flags, set, config)
     fabric = make_fabric(request.machine)
-    return read_run(Path(launch(fabric, _run, request, out, resume, progress)))
+    return read_run(Path(launch(fabric, _run, request, out, resume, progress, log)))
 
 
 def read_run(folder: Path) -> Run:
@@ -166,7 +171,9 @@ def read_run(folder: Path) -> Run:
     return Run(networks, results, folder)
 
 
-def _run(fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any) -> str:
+def _run(
+    fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any, log_to: str | None
+) -> str:
     """Do the work of one process of a run; the first one talks and writes. Gives the run folder."""
     keep_freed_memory()
     first = fabric.is_global_zero
@@ -186,6 +193,8 @@ def _run(fabric: Fabric, request: Request, out: str | Path | None, resume: bool,
                 progress = stack.enter_context(progress())
             teller = progress or Lines(sys.stdout)
             shown = Both(teller, Lines(log))
+            if log_to is not None:
+                shown = Both(shown, stack.enter_context(logging_to(log_to, path, settings.model_dump(mode="json"))))
             stack.push(lambda kind, error, trace: _write_down(log, error))
         fabric.barrier()
         if (path / "results.json").exists():

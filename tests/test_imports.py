@@ -22,7 +22,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": GROUND,
     "engine": GROUND | {"data", "metrics"},
     "recipes": GROUND | {"losses", "networks", "branches", "methods", "data", "metrics", "engine"},
-    "cli": GROUND | {"losses", "networks", "methods", "data", "metrics", "engine", "recipes"},
+    "studies": GROUND | {"losses", "networks", "branches", "methods", "data", "metrics", "engine", "recipes"},
+    "reports": {"errors", "files", "studies"},
+    "cli": GROUND | {"losses", "networks", "methods", "data", "metrics", "engine", "recipes", "reports"},
 }
 FOREIGN_TO_CORE = {"torch", "numpy", "timm", "torchvision", "pydantic", "lightning_fabric", "cyclopts", "rich", "PIL"}
 

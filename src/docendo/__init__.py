@@ -12,22 +12,29 @@ __all__ = [
     "Run",
     "__version__",
     "bench",
+    "cite",
     "evaluate",
     "explain",
     "measure",
     "predict",
     "prefill",
     "probe",
+    "report",
     "train",
 ]
 
 if TYPE_CHECKING:
     from docendo.recipes import Bench, Prediction, Run, bench, evaluate, explain, predict, prefill, probe, train
     from docendo.recipes.measure import measure
+    from docendo.reports import cite, report
 
 
 def __getattr__(name: str) -> Any:
-    """Import the recipes when they are first asked for, as parts of docendo are useful without them."""
+    """Import recipes and reports when they are first asked for, as parts of docendo are useful without them."""
+    if name in ("cite", "report"):
+        from docendo import reports
+
+        return getattr(reports, name)
     if name in __all__:
         from docendo import recipes
 

@@ -14,11 +14,13 @@ from docendo import __version__
 from docendo.cli.apply import evaluate, predict
 from docendo.cli.bench import bench
 from docendo.cli.check import check
+from docendo.cli.cite import cite
 from docendo.cli.demo import demo
 from docendo.cli.errors import guarded
 from docendo.cli.explain import explain
 from docendo.cli.lists import show_list
 from docendo.cli.prefill import prefill
+from docendo.cli.report import report
 from docendo.cli.show import Output
 from docendo.cli.train import train
 
@@ -46,6 +48,8 @@ def make_app() -> App:
     app.command(show_list, name="list", usage="Usage: docendo list KIND [OPTIONS]")
     app.command(check, usage="Usage: docendo check METHOD")
     app.command(demo)
+    app.command(report, usage="Usage: docendo report RUN|STUDY [OPTIONS]")
+    app.command(cite, usage="Usage: docendo cite RUN|STUDY|METHOD...")
     return app
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_a_run_without_measures_or_weights_has_a_page_without_their_sections(mad
     page = Elements(docendo.report(run.folder))
     assert page.ids("section") == ["results", "measures", "curves", "losses", "cost", "commands", "sources"]
     assert not [tag for tag, _ in page.found if tag == "img"]
+
+
+def test_one_measured_seed_is_enough_for_all_sections(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    for label in ("plain", "kd"):
+        (tmp_path / "study" / "runs" / f"{label}-seed0" / "measures.json").unlink()
+    page = Elements(docendo.report(tmp_path / "study"))
+    assert {"reliability", "classes", "similarity", "pictures"} < set(page.ids("section"))
+    assert "beside teacher" in page.text
+    assert "the student of kd, seed 1, and its teacher" in re.sub(r"\s+", " ", page.text)
 
 
 def test_several_networks_stand_apart(made: Made, tmp_path: Path) -> None:

@@ -79,9 +79,9 @@ class Finished:
         """Say whether the network to deploy is there."""
         return (self.folder / str(self.about["weights"])).is_file()
 
-    def measured(self, role: str | None = None) -> Mapping[str, Any] | None:
-        """Give what was measured of a network, by default the one to deploy, if anything was."""
-        found: Mapping[str, Any] | None = (self.measures or {}).get("networks", {}).get(role or self.deployed)
+    def measured(self) -> Mapping[str, Any] | None:
+        """Give what was measured of the network to deploy, if anything was."""
+        found: Mapping[str, Any] | None = (self.measures or {}).get("networks", {}).get(self.deployed)
         return found
 
     def curve(self) -> list[tuple[int, float]]:

@@ -35,9 +35,14 @@ class Cell:
         """The run of the smallest seed."""
         return self.runs[min(self.runs)]
 
-    def measured(self, role: str | None = None) -> list[Mapping[str, Any]]:
-        """Give what was measured of a network, by default the one to deploy, for each run where anything was."""
-        return [found for run in self.runs.values() if (found := run.measured(role)) is not None]
+    @property
+    def seen(self) -> Finished | None:
+        """The run of the smallest seed that was measured."""
+        return next((self.runs[seed] for seed in sorted(self.runs) if self.runs[seed].measured() is not None), None)
+
+    def measured(self) -> list[Mapping[str, Any]]:
+        """Give what was measured of the network to deploy, for each run where anything was."""
+        return [found for run in self.runs.values() if (found := run.measured()) is not None]
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,6 @@ class Group:
     network: str
     cells: tuple[Cell, ...]
     baseline: Cell | None
-
-    @property
-    def methods(self) -> tuple[Cell, ...]:
-        """The cells other than the baseline."""
-        return tuple(cell for cell in self.cells if cell is not self.baseline)
 
     def tested(self) -> int:
         """Count the test images, or give the least number of them that all accuracies can be fractions of."""

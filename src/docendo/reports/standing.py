@@ -37,9 +37,9 @@ class Standing:
         return statistics.fmean(run.results["seconds"] for run in self.cell.runs.values())
 
     def measure(self, *path: str) -> float | None:
-        """Give the mean over seeds of what was measured, by the keys that lead to it; None where one run has none."""
-        measured = [_at(run.measured(), path) for run in self.cell.runs.values()]
-        return _mean(measured, 1)
+        """Give the mean of what was measured, by the keys that lead to it, over seeds that have it; None of none."""
+        measured = [value for found in self.cell.measured() if (value := _at(found, path)) is not None]
+        return statistics.fmean(measured) if measured else None
 
 
 def standings(group: Group) -> list[Standing]:
@@ -48,7 +48,7 @@ def standings(group: Group) -> list[Standing]:
     step = 100 / group.tested()
     compared: dict[str, Comparison] = {}
     if group.baseline is not None:
-        methods = {cell.label: values[cell.label] for cell in group.methods}
+        methods = {cell.label: values[cell.label] for cell in group.cells if cell is not group.baseline}
         compared = compare_all(methods, values[group.baseline.label], resolution=step)
     found = []
     for cell in group.cells:

@@ -150,8 +150,9 @@ def _over_seeds(cell: Cell, kind: str, name: str, group: Group) -> str:
 
 
 def confusions_table(cell: Cell) -> Table | None:
-    """Give the classes that the deployed network of a cell's first run takes for each other most often."""
-    measured, names = cell.first.measured(), (cell.first.measures or {}).get("classes", ())
+    """Give the classes that the deployed network of a cell's first measured run takes for each other most often."""
+    run = cell.seen
+    measured, names = (run.measured(), (run.measures or {}).get("classes", ())) if run else (None, ())
     if measured is None or not measured["confused_pairs"]:
         return None
     rows = [

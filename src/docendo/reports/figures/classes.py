@@ -50,13 +50,14 @@ def class_exchange(cell: Cell, style: Style) -> go.Figure | None:
     """Draw, class by class, the images that a run has right and its teacher wrong, and the other way round.
 
     Args:
-        cell: the first of its runs is drawn.
+        cell: the first of its runs that was measured is drawn.
         style: of the cell.
 
     Returns:
         The figure; None where nothing was measured beside a teacher.
     """
-    beside = (cell.first.measured() or {}).get("teacher")
+    measured = cell.seen.measured() if cell.seen else None
+    beside = (measured or {}).get("teacher")
     names = classes_of(cell)
     if beside is None or len(names) != len(beside["gained"]):
         return None
@@ -92,8 +93,8 @@ def on_one_scale(figures: Iterable[go.Figure]) -> None:
 
 def classes_of(cell: Cell) -> list[str]:
     """Give the names of the classes, as they were measured; nothing if they were not."""
-    measures = next((run.measures for run in cell.runs.values() if run.measures is not None), {})
-    return [str(name) for name in measures.get("classes", ())]
+    measures = cell.seen.measures if cell.seen else None
+    return [str(name) for name in (measures or {}).get("classes", ())]
 
 
 def most_changed(changes: Mapping[str, float]) -> dict[str, float]:

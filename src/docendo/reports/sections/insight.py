@@ -61,7 +61,7 @@ def by_class(shown: Shown) -> Section:
         best = next((o.cell for o in standing if o.cell.measured()), None)
         confused = confusions_table(best) if best is not None else None
         if best is not None and confused is not None:
-            seed = f" with seed {best.first.seed}" if len(best.runs) > 1 else ""
+            seed = f" with seed {best.seen.seed}" if best.seen and len(best.runs) > 1 else ""
             parts.append(Part(f"Taken for each other most often by {best.label}{seed}", table=confused))
     lead = (
         "Test images of each class that the student has right and its teacher wrong (filled), and the other way round "
@@ -87,7 +87,7 @@ def alike(shown: Shown) -> Section:
 
 
 def _beside(cell: Cell) -> str:
-    return f"beside {(cell.first.measures or {}).get('beside')}"
+    return f"beside {_measures(cell).get('beside')}"
 
 
 def pictured(shown: Shown) -> Section:
@@ -95,10 +95,10 @@ def pictured(shown: Shown) -> Section:
     best = _with_pictures(shown)
     if best is None:
         return Section("pictures", "", "", ())
-    measures = best.first.measures or {}
+    measures = _measures(best)
     roles = [role for role in (best.first.deployed, measures.get("beside")) if role is not None]
     found = tuple(_picture(each, roles) for each in measures["pictures"])
-    seed = f", seed {best.first.seed}," if len(best.runs) > 1 else ""
+    seed = f", seed {best.seen.seed}," if best.seen and len(best.runs) > 1 else ""
     lead = (
         f"Test images that the {roles[0]} of {best.label}{seed} and its {roles[1]} see differently: first those that "
         "one has right and the other wrong, in turns, the surest errors first."
@@ -111,8 +111,13 @@ def pictured(shown: Shown) -> Section:
 def _with_pictures(shown: Shown) -> Cell | None:
     """Find whose pictures to show: the best method's beside its teacher, else anyone's."""
     ranked = [one.cell for standing in shown.standing.values() for one in standing]
-    some = [cell for cell in ranked if (cell.first.measures or {}).get("pictures")]
-    return next((cell for cell in some if (cell.first.measures or {}).get("beside")), some[0] if some else None)
+    some = [cell for cell in ranked if _measures(cell).get("pictures")]
+    return next((cell for cell in some if _measures(cell).get("beside")), some[0] if some else None)
+
+
+def _measures(cell: Cell) -> Mapping[str, Any]:
+    """Give what was measured of a cell's first run of which anything was."""
+    return (cell.seen.measures if cell.seen else None) or {}
 
 
 def _picture(found: Mapping[str, Any], roles: Iterable[str]) -> Picture:

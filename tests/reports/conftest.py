@@ -33,11 +33,21 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             train(method, out, seed=seed, **teacher)
             docendo.measure(folder / out)
             seeds[method][str(seed)] = out
+    failed = {"plain": {}, "kd": {"2": "the loss is not finite"}, "at": {"0": "no stages to compare"}}
     cells = [
-        {"label": m, "method": m, "settings": {}, "networks": {}, "data": "digits", "seeds": s, "failed": {}}
-        for m, s in seeds.items()
+        {
+            "label": method,
+            "method": method,
+            "settings": {},
+            "networks": {},
+            "data": {"name": "digits"},
+            "baseline": None if method == "plain" else "plain",
+            "test_images": 359,
+            "seeds": seeds.get(method, {}),
+            "failed": why,
+        }
+        for method, why in failed.items()
     ]
-    cells[1]["failed"] = {"2": "the loss is not finite"}
     index = {
         "baseline": "plain",
         "cells": cells,

@@ -16,7 +16,8 @@ from docendo.reports.figures.reliability import reliability
 from docendo.reports.figures.similarity import similarity
 from docendo.reports.figures.theme import GREY, PALETTE, style, styles
 from docendo.reports.making import shown_of
-from docendo.reports.record import Record, read_record
+from docendo.reports.reading import read_record
+from docendo.reports.record import Record
 from docendo.reports.standing import standings
 from tests.reports.conftest import Made
 

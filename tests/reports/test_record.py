@@ -1,12 +1,14 @@
 """What is found in folders of runs."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from docendo.errors import DocendoError
-from docendo.reports.record import read_record
+from docendo.reports.reading import read_record
+from docendo.reports.record import Failure
 from tests.reports.conftest import Made
 
 
@@ -14,12 +16,28 @@ def test_a_study_is_read_by_its_index(study: Path) -> None:
     record = read_record(study)
     assert [cell.label for cell in record.cells] == ["plain", "kd"]
     assert [sorted(cell.runs) for cell in record.cells] == [[0, 1], [0, 1]]
-    assert record.cells[1].failed == {2: "the loss is not finite"}
+    assert record.failures == (Failure("kd", 2, "the loss is not finite"), Failure("at", 0, "no stages to compare"))
     assert [run.folder.name for run in record.teachers] == ["plain-seed0"]
     assert record.command == "docendo compare plain kd --seeds 0,1,2"
     (group,) = record.groups
     assert (group.data, group.network, group.tested()) == ("digits", "resnet8", 359)
     assert group.baseline is record.cells[0]
+
+
+def test_cells_are_compared_with_the_baseline_that_the_index_names(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    index = json.loads((tmp_path / "study" / "index.json").read_text())
+    plain, kd, at = index["cells"]
+    others = ({**plain, "label": "plain-lr1"}, {**kd, "label": "kd-lr1", "baseline": "plain-lr1", "test_images": 500})
+    (tmp_path / "study" / "index.json").write_text(json.dumps({**index, "cells": [plain, kd, at, *others]}))
+    first, second = read_record(tmp_path / "study").groups
+    assert [cell.label for cell in first.cells] == ["plain", "kd"]
+    assert [cell.label for cell in second.cells] == ["plain-lr1", "kd-lr1"]
+    assert (first.name, first.tested()) == ("digits, resnet8, beside plain", 359)
+    assert (second.name, second.tested()) == ("digits, resnet8, beside plain-lr1", 500)
+    (together,) = read_record(tmp_path / "study", "kd").groups
+    assert together.baseline is not None
+    assert (together.baseline.label, len(together.cells)) == ("kd", 4)
 
 
 def test_an_unfinished_study_shows_what_is_there(study: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from docendo.reports.headline import headline, second_line
 from docendo.reports.making import shown_of
-from docendo.reports.record import read_record
+from docendo.reports.reading import read_record
 from docendo.reports.standing import standings
 from docendo.reports.tables import epochs_to, measures_table, results_table
 from docendo.reports.written import write_tables

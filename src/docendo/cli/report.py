@@ -39,7 +39,7 @@ def report(
 ) -> None:
     """Make one HTML page of a run or a study: verdict, tables, curves and more, in a file that needs nothing else."""
     from docendo.reports import report as make
-    from docendo.reports.record import read_record
+    from docendo.reports.reading import read_record
 
     shown = Output()
     if measure:

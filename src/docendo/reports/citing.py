@@ -8,7 +8,7 @@ from pathlib import Path
 from docendo.errors import DocendoError, nearest
 from docendo.reports.bibliography import entries
 from docendo.reports.credits import ALIASES, OF_METHODS, merged, of_record
-from docendo.reports.record import read_record
+from docendo.reports.reading import read_record
 
 
 def cite(*sources: str | Path) -> str:

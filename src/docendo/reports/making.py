@@ -10,7 +10,8 @@ from docendo.files import write_atomically
 from docendo.reports.figures.theme import styles
 from docendo.reports.page import page
 from docendo.reports.pictured import write_figures
-from docendo.reports.record import Record, read_record
+from docendo.reports.reading import read_record
+from docendo.reports.record import Record
 from docendo.reports.sections import Shown
 from docendo.reports.standing import standings
 from docendo.reports.written import write_tables

@@ -53,7 +53,7 @@ def page(shown: Shown) -> str:
         cited=_cited(record),
         commands=_commands(record),
         study=record.command,
-        failed=[(cell.label, seed, why) for cell in record.cells for seed, why in cell.failed.items()],
+        failures=record.failures,
         measured_on=_environment(record),
     )
 
@@ -98,7 +98,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 def _verdict(shown: Shown, i: int) -> dict[str, str]:
     group, standing = shown.record.groups[i], shown.standing[i]
-    of = f"{group.data}, {group.network}" if len(shown.record.groups) > 1 else ""
+    of = group.name if len(shown.record.groups) > 1 else ""
     return {"of": of, "headline": headline(shown.record, group, standing), "tally": second_line(group, standing)}
 
 

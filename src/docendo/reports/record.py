@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from docendo.errors import DocendoError, nearest
-from docendo.reports.architecture import architecture_of, is_weights
-from docendo.reports.finished import Finished, read_finished, read_json
+from docendo.reports.finished import Finished
 
 
 @dataclass(frozen=True)
@@ -22,13 +19,11 @@ class Cell:
         label: what it is called here.
         runs: the finished ones by seed, one or more.
         network: the architecture of the deployed network.
-        failed: what went wrong, by seed.
     """
 
     label: str
     runs: Mapping[int, Finished]
     network: str
-    failed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def first(self) -> Finished:
@@ -47,25 +42,49 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """What can be compared: cells whose deployed network is of one architecture, trained for one data set.
+    """What can be compared: cells that share a baseline, or a data set and the architecture to deploy.
 
     Attributes:
-        data: the data set's name.
-        network: the architecture.
+        name: what it is called where there are several.
         cells: one or more.
         baseline: the one that others are compared with; None if there is none here.
+        images: of the test split, as far as they were counted.
     """
 
-    data: str
-    network: str
+    name: str
     cells: tuple[Cell, ...]
     baseline: Cell | None
+    images: int | None = None
+
+    @property
+    def data(self) -> str:
+        """The data set's name."""
+        return self.cells[0].first.data
+
+    @property
+    def network(self) -> str:
+        """The architecture to deploy."""
+        return self.cells[0].network
 
     def tested(self) -> int:
         """Count the test images, or give the least number of them that all accuracies can be fractions of."""
         runs = [run for cell in self.cells for run in cell.runs.values()]
         measured = [run.tested() for run in runs if run.measured() is not None]
-        return max(measured) if measured else lcm(*(run.tested() for run in runs))
+        return self.images or (max(measured) if measured else lcm(*(run.tested() for run in runs)))
+
+
+class Failure(NamedTuple):
+    """A run that failed.
+
+    Attributes:
+        label: of its cell.
+        seed: its seed.
+        why: what was wrong.
+    """
+
+    label: str
+    seed: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -77,12 +96,14 @@ class Record:
         groups: the largest first.
         teachers: runs that others took a network from.
         command: what made all of it, if one command did.
+        failures: runs that failed.
     """
 
     folder: Path
     groups: tuple[Group, ...]
     teachers: tuple[Finished, ...] = ()
     command: str | None = None
+    failures: tuple[Failure, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -93,108 +114,3 @@ class Record:
     def runs(self) -> tuple[Finished, ...]:
         """All runs but the teachers'."""
         return tuple(run for cell in self.cells for run in cell.runs.values())
-
-
-def read_record(path: str | Path, baseline: str | None = None) -> Record:
-    """Read a run folder, the folder of a study, or any folder of run folders named LABEL-SEED.
-
-    Args:
-        path: the folder.
-        baseline: the label of what others are compared with; by default the study's, or plain training.
-
-    Raises:
-        DocendoError: nothing is finished there, a file cannot be read, or there is no such baseline.
-    """
-    path = Path(path)
-    command = None
-    teachers: list[Finished] = []
-    like: Mapping[str, Any] | None = None
-    if (path / "results.json").is_file():
-        runs = [read_finished(path)]
-        labelled = {runs[0].method: runs}
-        failed: dict[str, dict[int, str]] = {}
-    elif (path / "index.json").is_file():
-        index = read_json(path / "index.json")
-        labelled, failed = _of_study(path, index)
-        teachers = [read_finished(path / folder) for folder in index.get("teachers", ()) if _done(path / folder)]
-        command = index.get("command")
-        like = next((cell for cell in index["cells"] if cell["label"] == index.get("baseline")), None)
-    else:
-        labelled, teachers, failed = *_of_folders(path), {}
-    if not labelled:
-        raise DocendoError(_nothing(path))
-    if baseline is not None and baseline not in labelled:
-        raise DocendoError(f'{path} has no "{baseline}" to compare with; {nearest(baseline, labelled)}')
-    cells = [_cell(label, runs, teachers, failed.get(label, {})) for label, runs in labelled.items()]
-    return Record(path, _groups(cells, baseline, like), tuple(teachers), command)
-
-
-def _done(folder: Path) -> bool:
-    return (folder / "results.json").is_file()
-
-
-def _nothing(path: Path) -> str:
-    if not path.is_dir():
-        return f"{path} is no folder: give that of a run or of a study"
-    if (path / "config.yaml").is_file():
-        return f"{path} is a run that has not finished: go on with it by --resume first"
-    return f"{path} holds no finished run: a run's folder has a results.json, and several are named LABEL-SEED"
-
-
-def _of_study(path: Path, index: Mapping[str, Any]) -> tuple[dict[str, list[Finished]], dict[str, dict[int, str]]]:
-    """Give what a study's index lists: the finished runs, and the messages of those that failed."""
-    labelled = {
-        cell["label"]: [read_finished(path / folder) for folder in cell["seeds"].values() if _done(path / folder)]
-        for cell in index["cells"]
-    }
-    failed = {
-        cell["label"]: {int(seed): str(text) for seed, text in cell.get("failed", {}).items()}
-        for cell in index["cells"]
-    }
-    return {label: runs for label, runs in labelled.items() if runs}, failed
-
-
-def _of_folders(path: Path) -> tuple[dict[str, list[Finished]], list[Finished]]:
-    """Sort runs by what stands before the seed in their folders' names; those that others learn from stand apart."""
-    runs = {
-        folder.name: (match[1], read_finished(folder))
-        for folder in sorted(path.iterdir() if path.is_dir() else ())
-        if _done(folder) and (match := re.fullmatch(r"(.+?)-(?:seed)?\d+", folder.name))
-    }
-    files = {Path(name) for _, run in runs.values() for name in _files(run)}
-    came_out = {(name, role) for name, (_, run) in runs.items() for role in run.results["networks"]}
-    used = {file.parent.name for file in files if (file.parent.name, file.stem) in came_out}
-    labelled: dict[str, list[Finished]] = {}
-    for name, (label, run) in runs.items():
-        if name not in used:
-            labelled.setdefault(label, []).append(run)
-    return labelled, [runs[name][1] for name in sorted(used)]
-
-
-def _files(run: Finished) -> Iterable[str]:
-    return (name for name in run.config.get("networks", {}).values() if is_weights(name))
-
-
-def _cell(label: str, runs: Iterable[Finished], teachers: Iterable[Finished], failed: Mapping[int, str]) -> Cell:
-    by_seed = {run.seed: run for run in runs}
-    first = by_seed[min(by_seed)]
-    return Cell(label, by_seed, architecture_of(first, first.deployed, teachers), failed)
-
-
-def _groups(cells: Iterable[Cell], baseline: str | None, like: Mapping[str, Any] | None) -> tuple[Group, ...]:
-    together: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        together.setdefault((cell.first.data, cell.network), []).append(cell)
-    groups = [
-        Group(data, network, tuple(some), _baseline(some, baseline, like)) for (data, network), some in together.items()
-    ]
-    return tuple(sorted(groups, key=lambda group: -len(group.cells)))
-
-
-def _baseline(cells: list[Cell], label: str | None, like: Mapping[str, Any] | None) -> Cell | None:
-    """Find what the others are compared with: the cell of that label, else one of the same method and settings."""
-    like = like or {"method": "plain", "settings": {}}
-    named = label or like.get("label")
-    asked = like["settings"].items()
-    alike = [c for c in cells if c.first.method == like["method"] and asked <= c.first.config["settings"].items()]
-    return next((cell for cell in cells if cell.label == named), alike[0] if alike else None)

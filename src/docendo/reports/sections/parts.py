@@ -137,4 +137,4 @@ def groups(shown: Shown) -> Iterable[tuple[Group, Sequence[Standing], str]]:
     """Give each group, how its cells stand, and what it is called where there are several."""
     groups = shown.record.groups
     for i, group in enumerate(groups):
-        yield group, shown.standing[i], f"{group.data}, {group.network}" if len(groups) > 1 else ""
+        yield group, shown.standing[i], group.name if len(groups) > 1 else ""

@@ -172,7 +172,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _run(
-    fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any, log_to: str | None
+    fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any, log_to: str | None = None
 ) -> str:
     """Do the work of one process of a run; the first one talks and writes. Gives the run folder."""
     keep_freed_memory()

@@ -88,6 +88,7 @@ def train(
     teacher_memory: str | None = None,
     log: str | None = None,
     progress: Progress | Callable[[], AbstractContextManager[Progress]] | None = None,
+    test: bool = True,
 ) -> Run:
     """Train networks that teach each other, and keep the one to deploy.
 
@@ -122,6 +123,7 @@ def train(
         teacher_memory: disk for frozen networks' logits, which all runs share: "auto", "off" or a size such as "20GB".
         log: where losses and accuracies go besides the run folder: "tensorboard", "wandb", "mlflow" or "trackio".
         progress: shows progress, or gives in the process that trains what does, for a `with`; else plain lines.
+        test: look at the test images at the end; not so while settings are still being chosen.
 
     Returns:
         The networks, the results and the folder.
@@ -160,7 +162,7 @@ def train(
         check_log(log)
     request = Request(method, flags, set, config)
     fabric = make_fabric(request.machine)
-    return read_run(Path(launch(fabric, _run, request, out, resume, progress, log)))
+    return read_run(Path(launch(fabric, _run, request, out, resume, progress, log, test)))
 
 
 def read_run(folder: Path) -> Run:
@@ -172,7 +174,13 @@ def read_run(folder: Path) -> Run:
 
 
 def _run(
-    fabric: Fabric, request: Request, out: str | Path | None, resume: bool, progress: Any, log_to: str | None = None
+    fabric: Fabric,
+    request: Request,
+    out: str | Path | None,
+    resume: bool,
+    progress: Any,
+    log_to: str | None = None,
+    test: bool = True,
 ) -> str:
     """Do the work of one process of a run; the first one talks and writes. Gives the run folder."""
     keep_freed_memory()
@@ -200,7 +208,7 @@ def _run(
         if (path / "results.json").exists():
             shown.say(f"already finished: {path}")
         else:
-            _train(fabric, request.method, settings, images, path, shown)
+            _train(fabric, request.method, settings, images, path, shown, test)
     return str(path)
 
 
@@ -210,7 +218,7 @@ def _write_down(log: TextIO, error: BaseException | None) -> None:
 
 
 def _train(
-    fabric: Fabric, method: Any, settings: RunSettings, images: DataSet, folder: Path, progress: Progress
+    fabric: Fabric, method: Any, settings: RunSettings, images: DataSet, folder: Path, progress: Progress, test: bool
 ) -> None:
     command = command_of(settings, method, folder)
     for note in (*recipe_notes(settings), *images.notes, *getattr(method, "notes", ())):
@@ -220,7 +228,7 @@ def _train(
     with seeded(settings):
         networks = method.run(trainer, Builder(settings, images, progress.say))
     if fabric.is_global_zero or trainer.sharding:
-        measured = {role: _measure(network.float(), role, images, trainer) for role, network in networks.items()}
+        measured = {role: _measure(net.float(), role, images, trainer, test) for role, net in networks.items()}
     if fabric.is_global_zero:
         for role, network in networks.items():
             expected = _expected(network, images)
@@ -236,7 +244,7 @@ def _train(
                 data=data_settings_of(settings),
             )
         ensembles = {
-            name: _measure_together([networks[role] for role in roles], roles, images)
+            name: _measure_together([networks[role] for role in roles], roles, images, test)
             for name, roles in getattr(method, "ensembles", {}).items()
         }
         last = trainer.positions[-1]
@@ -258,7 +266,7 @@ def _train(
     fabric.barrier()
 
 
-def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict[str, Any]:
+def _measure(network: Any, role: str, images: DataSet, trainer: Trainer, look: bool) -> dict[str, Any]:
     classes, expected = len(images.classes), _expected(network, images)
     network.spec = replace(network.spec, image_size=expected.image_size)
     asked = network.eval()
@@ -266,12 +274,12 @@ def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict
         asked = Sharded(network, trainer.fabric.device)
     else:
         lay_out(network.to(trainer.fabric.device), torch.channels_last)
-    test = evaluate(asked, images.test.seen_by(expected), classes)
+    test = evaluate(asked, images.test.seen_by(expected), classes) if look else None
     val = evaluate(asked, images.val.seen_by(expected), classes) if images.val is not None else None
     best = next((p.best[role] for p in reversed(trainer.positions) if role in p.best), None)
     return {
-        "test_top1": test.top1,
-        "test_top5": test.top5,
+        "test_top1": test.top1 if test else None,
+        "test_top5": test.top5 if test else None,
         "val_top1": val.top1 if val else None,
         "best_val_top1": best[1] if best else None,
         "best_val_epoch": int(best[0]) if best else None,
@@ -281,18 +289,18 @@ def _measure(network: Any, role: str, images: DataSet, trainer: Trainer) -> dict
     }
 
 
-def _measure_together(networks: Sequence[Any], roles: Sequence[str], images: DataSet) -> dict[str, Any]:
+def _measure_together(networks: Sequence[Any], roles: Sequence[str], images: DataSet, look: bool) -> dict[str, Any]:
     """Measure the mean of softmax outputs of networks that are in their place already."""
 
     def of(split: Split) -> Accuracy:
         return ensemble([(network, split.seen_by(_expected(network, images))) for network in networks], classes)
 
     classes = len(images.classes)
-    test = of(images.test)
+    test = of(images.test) if look else None
     return {
         "networks": list(roles),
-        "test_top1": test.top1,
-        "test_top5": test.top5,
+        "test_top1": test.top1 if test else None,
+        "test_top5": test.top5 if test else None,
         "val_top1": of(images.val).top1 if images.val is not None else None,
     }
 

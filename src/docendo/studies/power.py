@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 
-from scipy.special import nctdtr, stdtrit  # type: ignore[import-untyped]
+from scipy.special import nctdtr, stdtrit
 
 MOST_SEEDS = 100
 """A difference that needs more seeds than this is out of reach: how many more is not said."""

@@ -22,9 +22,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": GROUND,
     "engine": GROUND | {"data", "metrics"},
     "recipes": GROUND | {"losses", "networks", "branches", "methods", "data", "metrics", "engine"},
-    "studies": GROUND | {"losses", "networks", "branches", "methods", "data", "metrics", "engine", "recipes"},
+    "studies": GROUND | {"networks", "methods", "data", "engine", "recipes"},
     "reports": {"errors", "files", "studies"},
-    "cli": GROUND | {"losses", "networks", "methods", "data", "metrics", "engine", "recipes", "reports"},
+    "cli": GROUND | {"losses", "networks", "methods", "data", "metrics", "engine", "recipes", "studies", "reports"},
 }
 FOREIGN_TO_CORE = {"torch", "numpy", "timm", "torchvision", "pydantic", "lightning_fabric", "cyclopts", "rich", "PIL"}
 

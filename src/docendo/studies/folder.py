@@ -1,0 +1,161 @@
+"""The folder of a study: its definition, its runs, and the index from which reports are made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from docendo.errors import DocendoError
+from docendo.files import write_atomically
+from docendo.methods import values_of
+from docendo.recipes.folder import check_folder
+from docendo.studies.definition import read_definition
+from docendo.studies.job import Job
+from docendo.studies.plan import Cell, Plan
+
+DEFINITION, INDEX = "study.yaml", "index.json"
+
+
+def finished(folder: Path, job: Job | str) -> bool:
+    """Say whether a run of the study is finished."""
+    return (folder / (job if isinstance(job, str) else job.name) / "results.json").exists()
+
+
+def results_of(folder: Path, run: str) -> dict[str, Any]:
+    """Give what a finished run reached."""
+    results: dict[str, Any] = json.loads((folder / run / "results.json").read_text())
+    return results
+
+
+def look(folder: Path, *signs: str) -> None:
+    """Make sure that a folder may be a study's; changes nothing.
+
+    Args:
+        folder: the folder.
+        signs: names by which else it is known to be one.
+
+    Raises:
+        DocendoError: if it holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DocendoError(f"{folder} is a file: choose another --out")
+    others = {p.name for p in folder.iterdir() if not p.name.startswith(".")} if folder.is_dir() else set()
+    if others and not {DEFINITION, "runs", "teachers", *signs} & others:
+        raise DocendoError(f"{folder} holds files but no study: choose an empty or new folder as --out")
+
+
+def prepare(folder: Path, plan: Plan) -> None:
+    """Write the definition, unless the one that is there says the same, after a look at runs that were begun.
+
+    Args:
+        folder: the study's.
+        plan: its runs.
+
+    Raises:
+        DocendoError: runs that were begun with other settings.
+    """
+    for job in plan.jobs:
+        check_folder(folder / job.name, follow(folder, job).config, resume=True)
+    path = folder / DEFINITION
+    if path.exists() and read_definition(path) in (plan.asked, plan.definition):
+        return  # as the user wrote it, perhaps
+    definition = plan.definition.model_dump(mode="json", exclude_defaults=True)
+    for key in ("seeds", "teacher_seed"):  # what a reader looks for stands there in any case
+        definition[key] = plan.definition.model_dump(mode="json")[key]
+    write_atomically(path, yaml.safe_dump(definition, sort_keys=False, allow_unicode=True).encode())
+
+
+def follow(folder: Path, job: Job) -> Job:
+    """Let a run that was begun find the study's own weights, though the folder may be called otherwise now.
+
+    If the path by which they were read still leads there, it is used further. Else the folder has moved: then the run
+    gets the new path, and if it has not finished it begins anew, as its checkpoints are of the old path.
+
+    Args:
+        folder: the study's, as it is reached from here.
+        job: the run.
+
+    Returns:
+        The run with the paths to use.
+    """
+    config = folder / job.name / "config.yaml"
+    try:
+        then = yaml.safe_load(config.read_text())
+        networks = dict(then["networks"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return job  # not begun, or damaged, which whoever opens the run says
+    moved = {}
+    for role, network in job.networks.items():
+        before = networks.get(role, network)
+        if (
+            before != network
+            and network.startswith(f"{folder}/")
+            and Path(before).parts[-3:] == Path(network).parts[-3:]
+        ):
+            moved[role] = before
+    if all(Path(before).exists() and Path(before).samefile(job.networks[role]) for role, before in moved.items()):
+        return replace(job, networks={**job.networks, **moved})
+    if not finished(folder, job):
+        shutil.rmtree(folder / job.name / "checkpoints", ignore_errors=True)
+    networks |= {role: job.networks[role] for role in moved}
+    text = yaml.safe_dump({**then, "networks": networks}, sort_keys=False, allow_unicode=True)
+    write_atomically(config, text.encode())
+    return job
+
+
+def write_index(folder: Path, plan: Plan, failed: Mapping[str, str], command: str) -> dict[str, Any]:
+    """Write the index anew, from what is finished by now.
+
+    Args:
+        folder: the study's.
+        plan: its runs.
+        failed: why runs failed, by name.
+        command: the exact command that makes this study.
+
+    Returns:
+        What was written: the baseline's label; for each cell what it is, its finished runs by seed, why others
+        failed, the baseline that it is compared with and on how many test images; the shared teachers' folders.
+    """
+    index = {
+        "baseline": plan.baseline,
+        "cells": [_cell(folder, cell, failed) for cell in plan.cells],
+        "command": command,
+        "teachers": [job.name for job in plan.jobs if job.name.startswith("teachers/") and finished(folder, job)],
+    }
+    write_atomically(folder / INDEX, (json.dumps(index, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+    return index
+
+
+def command_of(folder: Path) -> str | None:
+    """Give the command that the index names, if there is one."""
+    try:
+        command: str = json.loads((folder / INDEX).read_text())["command"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return command
+
+
+def _cell(folder: Path, cell: Cell, failed: Mapping[str, str]) -> dict[str, Any]:
+    settings = cell.point.settings.model_dump(mode="json")
+    runs = {str(seed): run for seed, run in cell.runs.items()}
+    return {
+        "label": cell.label,
+        "method": cell.point.choice.method,
+        "settings": values_of(cell.point.method),
+        "networks": settings["networks"],
+        "data": settings["data"],
+        "run": {key: value for key, value in settings.items() if key not in _TOLD_ELSEWHERE},
+        "baseline": cell.baseline,
+        "test_images": cell.point.test_images,
+        "seeds": {seed: run for seed, run in runs.items() if finished(folder, run)},
+        "failed": {seed: failed[run] for seed, run in runs.items() if run in failed},
+    }
+
+
+_TOLD_ELSEWHERE = {"method", "settings", "networks", "data", "seed"}

@@ -1,36 +1,35 @@
 """`docendo demo`."""
 
+import json
 from pathlib import Path
 
-from docendo.cli.demo import how_to_read, spread
-from docendo.data import DataSettings, load
+from docendo.cli.demo import METHODS
 from tests.cli.conftest import call
 
 
 def test_demo_trains_compares_and_reuses(tmp_path: Path) -> None:
-    first = call("demo", "--seeds", "0", "--epochs", "1")
+    words = ("demo", "--seeds", "0", "--epochs", "1", "--jobs", "1")
+    first = call(*words)
     assert (first.code, first.err) == (0, "")
-    assert sorted(p.name for p in (tmp_path / "runs/demo").iterdir()) == ["kd-seed0", "plain-seed0", "sftn-seed0"]
-    assert "\nfriendly teacher: 1 epoch in 0:" in first.out
-    rows = [line.split() for line in first.out.partition("─\n")[2].splitlines()[:5]]
-    assert [row[:3] for row in rows[:2]] == [["plain", "student", "resnet8"], ["kd", "student", "resnet8"]]
-    assert rows[2][:2] == rows[4][:2] == ["teacher", "resnet20"]
-    assert rows[3][0] == "sftn"
-    assert all("±" not in row for row in rows)
-    assert all("77,754" in row or "272,186" in row for row in rows)
-    second = call("demo", "--seeds", "0", "--epochs", "1")
-    assert "already finished: runs/demo/sftn-seed0" in second.out
-    assert second.out.partition("─\n")[2] == first.out.partition("─\n")[2]
-    other = call("demo", "--seeds", "0", "--epochs", "2")
+    runs = sorted(p.name for p in (tmp_path / "runs/demo/runs").iterdir())
+    names = {"ctkd": "collaborative_teaching"}
+    assert runs == sorted(f"{names.get(method, method)}-seed0" for method in METHODS)
+    assert sorted(p.name for p in (tmp_path / "runs/demo/teachers").iterdir()) == [
+        "sftn-teacher-seed0",
+        "teacher-seed0",
+    ]
+    assert "\n9 runs\n[1/9] runs/plain-seed0: student " in first.out
+    lines = [line.split() for line in first.out.partition("─\n")[2].splitlines()]
+    rows = [line for line in lines if line[1:2] == ["resnet8"]]
+    assert [row[:3] for row in rows] == [[names.get(method, method), "resnet8", "1"] for method in METHODS]
+    assert first.out.count("one seed cannot tell") + first.out.count(" equal") >= 1
+    assert "The report: runs/demo/report.html\n" in first.out
+    assert first.out.endswith("\nTry: docendo evaluate runs/demo/runs/sftn-seed0\n")
+    command = json.loads((tmp_path / "runs/demo/index.json").read_text())["command"]
+    assert command == f"docendo compare {' '.join(METHODS)} --data digits --epochs 1 --seeds 0 --out runs/demo"
+    second = call(*words)
+    assert "\n9 runs, 9 of them finished before\n" in second.out
+    assert second.out.partition("─\n")[2].partition("Runs,")[0] == first.out.partition("─\n")[2].partition("Runs,")[0]
+    other = call("demo", "--seeds", "0", "--epochs", "2", "--jobs", "1")
     assert other.code == 2
     assert "epochs is 1 there, 2 here" in other.err
-
-
-def test_how_to_read_is_honest() -> None:
-    images = len(load(DataSettings()).test)
-    assert "nothing is known of the spread" in how_to_read(1, images)
-    assert "359 test digits, all easy, and one of them is 0.28 points" in how_to_read(3, images)
-
-
-def test_spread_is_the_sample_standard_deviation() -> None:
-    assert spread([0.5, 0.6, 0.7]) == "60.00 ± 10.00%"

@@ -15,6 +15,7 @@ from docendo.cli.apply import evaluate, predict
 from docendo.cli.bench import bench
 from docendo.cli.check import check
 from docendo.cli.cite import cite
+from docendo.cli.compare import compare
 from docendo.cli.demo import demo
 from docendo.cli.errors import guarded
 from docendo.cli.explain import explain
@@ -22,7 +23,9 @@ from docendo.cli.lists import show_list
 from docendo.cli.prefill import prefill
 from docendo.cli.report import report
 from docendo.cli.show import Output
+from docendo.cli.study import study
 from docendo.cli.train import train
+from docendo.cli.tune import tune
 
 _ABOUT = """Train image networks that teach each other, and keep the one to deploy.
 
@@ -45,6 +48,9 @@ def make_app() -> App:
         app.command(App(name=command.__name__, default_command=command, help_flags=(), version_flags=()))
     app.command(evaluate, usage="Usage: docendo evaluate WEIGHTS|RUN... [OPTIONS]")
     app.command(predict, usage="Usage: docendo predict WEIGHTS|RUN IMAGE... [OPTIONS]")
+    app.command(compare, usage="Usage: docendo compare METHOD... [OPTIONS]")
+    app.command(study, usage="Usage: docendo study FILE [OPTIONS]")
+    app.command(tune, usage="Usage: docendo tune METHOD [OPTIONS]")
     app.command(show_list, name="list", usage="Usage: docendo list KIND [OPTIONS]")
     app.command(check, usage="Usage: docendo check METHOD")
     app.command(demo)

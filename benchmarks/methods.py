@@ -1,6 +1,6 @@
 """What each method costs beside plain training of the same student: time and peak memory, as ratios in one run.
 
-    python benchmarks/methods.py --data FOLDER [--teacher resnet20 --student resnet8 --images 2000 --rounds 3]
+    python benchmarks/methods.py --data FOLDER [--teacher resnet20 --student resnet8 --images 2000 --methods kd at]
 
 Every run has a process of its own, with one thread; rounds alternate over the methods, and medians are shown. Methods
 that take a trained teacher (or expert) get a file, made before the clock starts, and it answers live.
@@ -42,16 +42,18 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     arguments = parser.parse_args()
     images = arguments.data, arguments.images, arguments.image_size
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
-    memory: dict[str, list[int]] = {name: [] for name in METHODS}
+    methods = list(dict.fromkeys(["plain", *arguments.methods]))
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    memory: dict[str, list[int]] = {name: [] for name in methods}
     with tempfile.TemporaryDirectory() as folder:
         alone(measure, "plain", *images, {"student": arguments.teacher}, f"{folder}/teacher")
         weights = f"{folder}/teacher/student.safetensors"
         of_role = {"student": arguments.student, "teacher": weights, "expert": weights}
         for i in range(arguments.rounds):
-            for name in METHODS:
+            for name in methods:
                 networks = {role: of_role.get(role, arguments.teacher) for role in make(name).roles}
                 if name == "sftn":
                     networks["teacher"] = arguments.teacher  # which it has to train itself
@@ -64,7 +66,7 @@ def main() -> None:
     )
     print("method                    time of plain's  peak memory, MB")
     base = statistics.median(seconds["plain"])
-    for name in METHODS:
+    for name in methods:
         ratio, peak = statistics.median(seconds[name]) / base, statistics.median(memory[name]) / 1e6
         print(f"{name:24}  {ratio:15.2f}  {peak:15.0f}")
 

@@ -1,8 +1,11 @@
 """Who does which run, through an Optuna storage: nothing twice, nothing lost."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.storages import BaseStorage
@@ -166,3 +169,13 @@ def test_each_storage_is_what_its_address_says(tmp_path: Path) -> None:
     storage.remove_session()
     open_storage("journal", tmp_path)
     assert (tmp_path / "journal.log").exists()
+
+
+def test_sqlite_lets_one_at_a_time_look_and_write(tmp_path: Path) -> None:
+    """Else two could read that a trial waits before either writes that it runs."""
+    storage: Any = open_storage("sqlite", tmp_path)
+    with storage.engine.begin() as transaction, closing(sqlite3.connect(tmp_path / "study.db", timeout=0)) as other:
+        transaction.exec_driver_sql("SELECT 1")
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            other.execute("BEGIN IMMEDIATE")
+    storage.engine.dispose()

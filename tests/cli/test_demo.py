@@ -24,6 +24,7 @@ def test_demo_trains_compares_and_reuses(tmp_path: Path) -> None:
     assert [row[:3] for row in rows] == [[names.get(method, method), "resnet8", "1"] for method in METHODS]
     assert first.out.count("one seed cannot tell") + first.out.count(" equal") >= 1
     assert "The report: runs/demo/report.html\n" in first.out
+    assert "\nSizes: student 77,754 parameters, 0.76 M MACs; teacher 272,186 parameters, 2.53 M MACs.\n" in first.out
     assert first.out.endswith("\nTry: docendo evaluate runs/demo/runs/sftn-seed0\n")
     command = json.loads((tmp_path / "runs/demo/index.json").read_text())["command"]
     assert command == f"docendo compare {' '.join(METHODS)} --data digits --epochs 1 --seeds 0 --out runs/demo"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from docendo.cli.errors import number
-from docendo.cli.show import Output
+from docendo.cli.show import Output, amount, count
 from docendo.cli.study import Jobs, show_study
 from docendo.errors import DocendoError
 
@@ -40,6 +41,9 @@ def demo(
             METHODS, seeds=chosen, data="digits", epochs=epochs, jobs=jobs, out=out, watch=watch, command=command
         )
     show_study(done, shown, report=True)
+    networks = json.loads((out / "runs" / f"kd-seed{chosen[0]}" / "results.json").read_text())["networks"]
+    sizes = (f"{r} {count(n['parameters'])} parameters, {amount(n['macs'])} MACs" for r, n in networks.items())
+    shown.print(f"Sizes: {'; '.join(sizes)}.", soft_wrap=True)
     shown.print(f"Try: docendo evaluate {out / 'runs' / f'sftn-seed{chosen[0]}'}", soft_wrap=True)
 
 

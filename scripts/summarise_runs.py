@@ -21,7 +21,17 @@ from typing import Any
 import yaml
 from scipy import stats
 
-COLUMNS = ("method", "network", "seeds", "test top-1, last epoch", "beside `plain`, points (95%)", "validation", "best")
+COLUMNS = (
+    "method",
+    "network",
+    "seeds",
+    "test top-1, last epoch",
+    "beside `plain`, points (95%)",
+    "validation",
+    "best",
+    "minutes",
+    "GiB",
+)
 HEADING = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 TEACHERS = ("method", "seeds", "from the ordinary teacher", "from SFTN's teacher", "difference, points (95%)")
@@ -47,7 +57,8 @@ def runs_of(folder: Path) -> tuple[dict[str, dict[str, Runs]], list[str]]:
         else:
             network = networks[results["deployed"]]
             method = label.removesuffix(f"_{network}")
-            found[network][method][int(seed)] = results["networks"][results["deployed"]]
+            cost = {"seconds": results["seconds"], "bytes": results["peak_memory_bytes"]}
+            found[network][method][int(seed)] = {**results["networks"][results["deployed"]], **cost}
     return found, teachers
 
 
@@ -94,7 +105,9 @@ def row(method: str, runs: Runs, plain: Runs, network: str) -> str:
     against = "" if method == "plain" else _interval(gains)
     last, best = statistics.mean(of("val_top1")), statistics.mean(of("best_val_top1"))
     columns = (f"`{method}`", network, len(runs), _spread(of("test_top1")), against)
-    return f"| {' | '.join(map(str, columns))} | {last:.2f} | {best:.2f} |"
+    # Other work may have run beside some of the runs: the fastest tells most about the method.
+    minutes, memory = min(a["seconds"] for a in runs.values()) / 60, max(a["bytes"] for a in runs.values()) / 2**30
+    return f"| {' | '.join(map(str, columns))} | {last:.2f} | {best:.2f} | {minutes:.1f} | {memory:.2f} |"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from docendo.cli import main
+
+os.environ.pop("COLUMNS", None)  # how wide the terminal of whoever runs the tests is does not matter
 
 
 class Said(NamedTuple):

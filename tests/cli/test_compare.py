@@ -35,6 +35,14 @@ def test_compare_shows_a_table_and_goes_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/index.json").read_text())["command"] == command
 
 
+def test_a_name_stays_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "collaborative_teaching"
+    said = call("compare", name, "--seeds", "0", "--teacher", "resnet8", *SMALL, "--out", "out", "--no-report")
+    assert said.code == 0
+    assert [line.split()[:2] for line in said.out.partition("─\n")[2].splitlines()[:1]] == [[name, "resnet8"]]
+
+
 def test_a_failure_shows_at_the_end(tmp_path: Path) -> None:
     Path("grid.yaml").write_text("methods: [plain, label_smoothing]\nseeds: [0]\nrun: {lr: 1.0e+9, epochs: 1}\n")
     code, out, err = call("study", "grid.yaml")

@@ -30,7 +30,7 @@ def table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     for heading in headings:
         number = heading in numbers
-        whole = number or heading == "name"  # a name is there to be copied
+        whole = number or heading in ("name", "method", "network")  # a name is there to be copied
         made.add_column(heading, justify="right" if number else "left", no_wrap=whole, overflow="fold")
     return made
 

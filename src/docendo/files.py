@@ -1,10 +1,13 @@
-"""Writing files so that a crash, a full disk or a kill leaves either the old file or the new one, never half of one."""
+"""Writing files so that a crash or a full disk leaves the old one or the new one whole; reading people's YAML."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from docendo.errors import DocendoError
 
@@ -37,3 +40,25 @@ def write_atomically(path: Path, data: bytes) -> None:
             f"could not write {path}: {error.strerror or error}; {before}; "
             "free some space there or choose another folder, then try again"
         ) from error
+
+
+def read_yaml(path: Path, *, wrong: str, what: str = "") -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Args:
+        path: the file.
+        wrong: what to say after its path if it holds something else.
+        what: what it is, before its path, for the message that it cannot be read: "the study".
+
+    Raises:
+        DocendoError: it cannot be read, is no YAML, or holds no keys.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocendoError(f"cannot read {what and f'{what} '}{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DocendoError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise DocendoError(f"{path} {wrong}")
+    return values

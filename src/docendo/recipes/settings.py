@@ -13,6 +13,7 @@ from docendo.core import Method
 from docendo.data import DataSettings
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.errors import DocendoError, nearest
+from docendo.files import read_yaml
 from docendo.methods import ALIASES, METHODS, make, name_of, settings_of, values_of
 from docendo.methods.names import OWN, label_of
 from docendo.networks.catalog import canonical
@@ -257,15 +258,8 @@ def _over(lower: Values, upper: Values) -> Values:
 
 
 def _read(path: Path) -> Values:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DocendoError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DocendoError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise DocendoError(f"{path} is not a run's configuration: it must hold keys and values such as 'epochs: 20'")
-    return values
+    wrong = "is not a run's configuration: it must hold keys and values such as 'epochs: 20'"
+    return read_yaml(path, what="the configuration", wrong=wrong)
 
 
 def _put(values: Values, key: str, value: Any) -> None:

@@ -12,9 +12,8 @@ from math import lcm
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from docendo.errors import DocendoError
+from docendo.files import read_yaml
 
 Row = Mapping[str, Any]
 
@@ -143,7 +142,7 @@ def read_finished(folder: Path) -> Finished:
     return Finished(
         folder,
         read_json(folder / "results.json"),
-        _yaml(folder / "config.yaml"),
+        read_yaml(folder / "config.yaml", wrong="is no run's configuration: it must hold keys and values"),
         _rows(folder),
         read_json(measures) if measures.is_file() else None,
     )
@@ -163,18 +162,6 @@ def read_json(path: Path) -> Mapping[str, Any]:
         raise DocendoError(f"{path} is damaged ({error}): make it again, or move it away") from error
     if not isinstance(found, dict):
         raise DocendoError(f"{path} holds no JSON object: it was not written by docendo")
-    return found
-
-
-def _yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DocendoError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DocendoError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise DocendoError(f"{path} is no run's configuration: it must hold keys and values")
     return found
 
 

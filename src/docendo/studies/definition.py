@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from docendo.errors import DocendoError, nearest
+from docendo.files import read_yaml
 
 Seed = Annotated[int, Field(ge=0, strict=True)]
 Values = dict[str, Any]
@@ -122,14 +122,8 @@ def read_definition(path: Path) -> StudySettings:
     Raises:
         DocendoError: as `study_settings`, or if it cannot be read or is no YAML.
     """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DocendoError(f"cannot read the study {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DocendoError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise DocendoError(f"{path} is no study: it must hold keys such as 'methods: [plain, kd]' and 'seeds: [0, 1]'")
+    wrong = "is no study: it must hold keys such as 'methods: [plain, kd]' and 'seeds: [0, 1]'"
+    values = read_yaml(path, what="the study", wrong=wrong)
     return study_settings(values, f"{path}: ")
 
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from docendo.errors import DocendoError, nearest
+from docendo.files import read_yaml
 from docendo.methods import name_of, values_of
 from docendo.methods.names import label_of
 
@@ -138,14 +139,10 @@ def read_space(path: Path) -> dict[str, Range]:
     Raises:
         DocendoError: a file that cannot be read, or holds something else.
     """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DocendoError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DocendoError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict) or not values:
-        raise DocendoError(f"{path} holds no ranges, such as 'temperature: {{low: 1, high: 8, log: true}}'")
+    wrong = "holds no ranges, such as 'temperature: {low: 1, high: 8, log: true}'"
+    values = read_yaml(path, wrong=wrong)
+    if not values:
+        raise DocendoError(f"{path} {wrong}")
     found = {}
     for key, value in values.items():
         try:

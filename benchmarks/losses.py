@@ -1,11 +1,10 @@
 """What each loss costs, forward and backward, beside the arithmetic it requires.
 
-    python benchmarks/losses.py [--batches 64 256 1024 --only kd rkd_angle --seconds 0.5 --memory 8]
+    python benchmarks/losses.py [--batches 64 256 1024 --only kd rkd_angle --seconds 0.5]
 
 100 classes, vectors of 128, maps of 64x8x8, float32, on the CPU with one thread. Time: the median step. Peak memory:
 the most that is held at once beyond the inputs, the gradient of the student's side included. Arithmetic: counted by
-hand below, so a loss far below the others in GFLOP/s moves data rather than computes, or does more than it must. What
-would need more memory than `--memory` allows is left out, with the most that it is expected to need.
+hand below, so a loss far below the others in GFLOP/s moves data rather than computes, or does more than it must.
 """
 
 from __future__ import annotations
@@ -152,7 +151,6 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--only", nargs="+", choices=LOSSES, default=list(LOSSES), metavar="LOSS")
     parser.add_argument("--seconds", type=float, default=0.5, help="how long to measure each at least")
-    parser.add_argument("--memory", type=float, default=8.0, help="GB that a loss may need")
     arguments = parser.parse_args()
     missing = set(losses.__all__) - NO_LOSS - {name.split()[0] for name in LOSSES}
     if missing:
@@ -161,19 +159,12 @@ def main() -> None:
     print(f"{'loss':24}{'batch':>6}{'ms':>10}{'peak MB':>10}{'MFLOP':>12}{'GFLOP/s':>9}")
     for name in arguments.only:
         loss = LOSSES[name]
-        last: tuple[int, float] | None = None
-        for batch in sorted(arguments.batches):
+        for batch in arguments.batches:
             flops = loss.flops(batch)
-            # Memory grows no faster than arithmetic, and at most by batch, pairs or triples.
-            expected = last[1] * flops / loss.flops(last[0]) if last else 0.0
-            if expected > arguments.memory * 1e9:
-                print(f"{name:24}{batch:>6}{'':>10}{f'~{expected / 1e6:.0f}':>10}{flops / 1e6:>12.1f}")
-                continue
             generator = torch.Generator().manual_seed(batch)
             student, teacher = (torch.randn(batch, *loss.shape, generator=generator) for _ in range(2))
             student.requires_grad_()
             took, most = median_seconds(loss, student, teacher, arguments.seconds), peak(loss, student, teacher)
-            last = batch, most
             row = f"{name:24}{batch:>6}{took * 1e3:>10.2f}{most / 1e6:>10.1f}{flops / 1e6:>12.1f}"
             print(f"{row}{flops / took / 1e9:>9.1f}", flush=True)
 

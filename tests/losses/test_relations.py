@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from docendo.losses import correlation_congruence, pkt, rkd_angle, rkd_distance, similarity_preserving
+from docendo.losses import correlation_congruence, pkt, relational, rkd_angle, rkd_distance, similarity_preserving
 from tests.losses.agreement import assert_agree, dot, draw, huber, length, mean, total
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -87,6 +89,29 @@ def test_it_is_the_slow_loop(name: str, batch: int) -> None:
         assert RELATIONS[name](student, teacher).item() == pytest.approx(0, abs=1e-30)
         return
     assert_agree(RELATIONS[name](student, teacher), slow(name, student, teacher), student)
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.elements = max(self.elements, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("at_once", [25, 50, 75, 125])  # groups of 1, 2, 3 and all of the five samples
+def test_angles_by_groups_are_all_angles(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = draw((5, 3), (5, 4))
+    monkeypatch.setattr(relational, "ANGLES_AT_ONCE", at_once)
+    with Largest() as largest:
+        rkd_angle(student, teacher).backward()
+    assert largest.elements == at_once
+    student.grad = None
+    assert_agree(rkd_angle(student, teacher), slow("rkd angle", student, teacher), student)
 
 
 @pytest.mark.parametrize("name", RELATIONS)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from docendo.losses.inputs import pair, unit
+
+ANGLES_AT_ONCE = 2**24
 
 
 def rkd_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -52,8 +55,8 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     e_ij = (F_j - F_i) / ||F_j - F_i||_2 is the direction from sample i to sample j; huber is as in `rkd_distance`.
 
-    Needs memory for (B, B, B) angles and (B, B, D) directions, several times: at B = 64 a megabyte or two each, at
-    B = 1024 and D = 128 in float32 4.3 GB and 0.5 GB each.
+    Of B^3 angles at most 2^24 are held at once, a few times over (67 MB each in float32), so all of them up to
+    B = 256; beyond, they are taken by groups of the samples they are seen from, and computed again on the way back.
 
     Args:
         student_features: (B, ...), learns; half precision is computed in float32.
@@ -80,7 +83,14 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     0.0434
     """
     student, teacher = pair("rkd_angle", student_features, teacher_features, agreeing=1)
-    return F.smooth_l1_loss(_cosines(student.flatten(1)), _cosines(teacher.flatten(1)))
+    sides, images = (student.flatten(1), teacher.flatten(1)), len(student)
+    groups = torch.split(torch.arange(images, device=student.device), max(1, ANGLES_AT_ONCE // images**2))
+    if len(groups) == 1:
+        return _angle_gap(*sides, groups[0]) / images**3
+    total = student.new_zeros(())  # one after the other: smooth_l1_loss hands back all its elements' memory with a sum
+    for group in groups:
+        total = total + checkpoint(_angle_gap, *sides, group, use_reentrant=False, preserve_rng_state=False)
+    return total / images**3
 
 
 def _distances(points: Tensor) -> Tensor:
@@ -91,7 +101,12 @@ def _distances(points: Tensor) -> Tensor:
     return distances / mean.where(mean > 0, 1.0)
 
 
-def _cosines(points: Tensor) -> Tensor:
-    """Give the cosine at i between the directions to j and k, (B, B, B)."""
-    directions = unit(points - points[:, None])
+def _angle_gap(student: Tensor, teacher: Tensor, seen_from: Tensor) -> Tensor:
+    """Give the sum of the Huber differences over the angles seen from these samples."""
+    return F.smooth_l1_loss(_cosines(student, seen_from), _cosines(teacher, seen_from), reduction="sum")
+
+
+def _cosines(points: Tensor, seen_from: Tensor) -> Tensor:
+    """Give the cosine at i between the directions to j and k, (G, B, B), for G samples i."""
+    directions = unit(points - points[seen_from, None])
     return directions @ directions.mT

@@ -45,8 +45,9 @@ def test_a_run_folder_holds_what_it_should(small_run: SmallRun) -> None:
     assert results == run.results
     assert set(results) == {
         *("method", "data", "seed", "epochs", "seconds", "images_per_second", "peak_memory_bytes", "command"),
-        *("deployed", "networks"),
+        *("deployed", "networks", "images"),
     }
+    assert results["images"] == {"train": 200, "val": 143, "test": 359}
     assert results["deployed"] == "student"
     assert run.network is run.networks["student"]
     wanted = {"test_top1", "test_top5", "val_top1", "best_val_epoch", "parameters", "macs", "weights"}

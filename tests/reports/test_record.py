@@ -88,6 +88,12 @@ def test_a_number_of_images_is_found_in_accuracies(made: Made, tmp_path: Path) -
     assert read_record(tmp_path).groups[0].tested() == 10_000
 
 
+def test_a_number_of_images_that_results_hold_is_believed(made: Made, tmp_path: Path) -> None:
+    path = made("plain-0", 0.5).folder / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "images": {"train": 8, "val": 0, "test": 4}}))
+    assert read_record(tmp_path).groups[0].tested() == 4
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -251,6 +251,11 @@ def _train(
         results = {
             "method": settings.method,
             "data": images.name,
+            "images": {
+                "train": len(images.train),
+                "val": len(images.val) if images.val is not None else 0,
+                "test": len(images.test),
+            },
             "seed": settings.seed,
             "epochs": settings.epochs,
             "seconds": round(sum(p.seconds for p in trainer.positions), 3),

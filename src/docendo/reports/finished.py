@@ -102,10 +102,10 @@ class Finished:
         return f"loss/{self.deployed}<"
 
     def tested(self) -> int:
-        """Count the test images, or give the least number of them that the accuracies can be fractions of."""
-        measured = self.measured()
-        if measured is not None:
-            return int(measured["images"])
+        """Count the test images; of old runs, give the least number of them that the accuracies can be fractions of."""
+        counted = (self.measured() or {}).get("images") or self.results.get("images", {}).get("test")
+        if counted is not None:
+            return int(counted)
         accuracies = [about[key] for about in self.results["networks"].values() for key in ("test_top1", "test_top5")]
         return count_behind(accuracies)
 

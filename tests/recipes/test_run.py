@@ -106,6 +106,26 @@ def test_the_best_epoch_is_the_validations_and_the_weights_the_last(small_run: S
     assert about["val_top1"] == tops[-1]
 
 
+def test_the_best_test_epoch_is_measured_on_request_and_changes_nothing(small_run: SmallRun) -> None:
+    run, other = (
+        small_run("kd", epochs=4, set={"best_on_test": True}),
+        small_run("kd", epochs=4, out="other"),
+    )
+    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    tops = [row["test_top1/student"] for row in rows if "test_top1/student" in row]
+    about, plain = (each.results["networks"]["student"] for each in (run, other))
+    assert len(tops) == 4
+    assert (about["best_test_top1"], about["test_top1"]) == (max(tops), tops[-1])
+    assert about == {**plain, "best_test_top1": max(tops)}
+    assert same(weights(run.folder, "student"), weights(other.folder, "student"))
+
+
+def test_a_search_may_not_look_at_the_best_test_epoch(tmp_path: Path) -> None:
+    with pytest.raises(DocendoError, match="a search of settings must not: leave it out"):
+        docendo.train("plain", set={"best_on_test": True}, test=False, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_run_is_only_read(small_run: SmallRun) -> None:
     run = small_run("kd")
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*.safetensors")}

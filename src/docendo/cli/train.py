@@ -73,6 +73,8 @@ def results_table(run: Run) -> Table:
         "best validation",
         *(f"{percent(top1)} at epoch {epoch}" if epoch else "-" for top1, epoch in best.values()),
     )
+    if any("best_test_top1" in about for about in networks.values()):
+        made.add_row("best test epoch", *(percent(a.get("best_test_top1")) for a in networks.values()), style="dim")
     made.add_row("parameters", *(count(a["parameters"]) for a in networks.values()))
     made.add_row("MACs an image", *(amount(a["macs"]) for a in networks.values()))
     made.add_row("file", *(a["weights"] for a in networks.values()))

@@ -275,6 +275,8 @@ class Loop:
                 row[f"val_top1/{name}"] = top1
                 if name not in position.best or top1 > position.best[name][1]:
                     position.best[name] = [epoch + 1, top1]
+        if self.settings.best_on_test:
+            row |= {f"test_top1/{name}": top1 for name, top1 in self._accuracies(self.data.test).items()}
         position.rows.append(row)
         position.seconds += position.epoch_seconds
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0

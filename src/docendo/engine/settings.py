@@ -118,6 +118,11 @@ class TrainSettings(BaseModel):
         False,
         description="compile stages and heads of all networks; worth trying on a GPU, where docendo bench tells",
     )
+    best_on_test: bool = Field(
+        False,
+        description="measure the test images after each epoch too, for a column beside papers that publish their best "
+        "test epoch; nothing is chosen by it",
+    )
     deterministic: bool = Field(False, description="refuse operations that differ from run to run on a GPU")
     checkpoint_seconds: NotNegative = Field(30.0, description="time between checkpoints; 0 saves after every step")
 

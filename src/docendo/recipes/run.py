@@ -188,6 +188,8 @@ def _run(
     with fabric.rank_zero_first():  # one process downloads, if anything is
         images = docendo.data.load(request.data)
     settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
+    if settings.best_on_test and not test:
+        raise DocendoError("best_on_test looks at the test images, which a search of settings must not: leave it out")
     path = Path(out) if out is not None else default_folder(settings)
     first_checks(fabric, lambda: check_folder(path, settings, resume=resume))
     with seeded(settings):  # before the folder is claimed, so that a mistake found here leaves nothing behind
@@ -288,10 +290,18 @@ def _measure(network: Any, role: str, images: DataSet, trainer: Trainer, look: b
         "val_top1": val.top1 if val else None,
         "best_val_top1": best[1] if best else None,
         "best_val_epoch": int(best[0]) if best else None,
+        **_best_on_test(role, trainer),
         "parameters": parameters(network),
         "macs": macs(network),
         "weights": f"{role}.safetensors",
     }
+
+
+def _best_on_test(role: str, trainer: Trainer) -> dict[str, float]:
+    """Give the accuracy of the best test epoch of the last phase that measured it, where that was asked for."""
+    column = f"test_top1/{role}"
+    measured = [[row[column] for row in position.rows if column in row] for position in reversed(trainer.positions)]
+    return next(({"best_test_top1": max(tops)} for tops in measured if tops), {})
 
 
 def _measure_together(networks: Sequence[Any], roles: Sequence[str], images: DataSet, look: bool) -> dict[str, Any]:

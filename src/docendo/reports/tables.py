@@ -95,6 +95,7 @@ def measures_table(group: Group, standing: Sequence[Standing]) -> Table | None:
     columns: dict[str, Callable[[Standing], str]] = {
         "Validation top-1, %": lambda one: _number(one.mean("val_top1"), 2),
         "Best epoch's, %": lambda one: _number(one.mean("best_val_top1"), 2),
+        "Best test epoch's, %": lambda one: _number(one.mean("best_test_top1"), 2),
         "Test top-5, %": lambda one: _number(one.mean("test_top5"), 2),
         "NLL": lambda one: _number(one.measure("negative_log_likelihood"), 3),
         "ECE, %": lambda one: _number(_times(100, one.measure("calibration_error")), 1),

@@ -135,6 +135,7 @@ def _results(standing: Iterable[Standing]) -> list[dict[str, Any]]:
             "outcome": one.verdict.outcome if one.verdict else "baseline",
             "val_top1": one.mean("val_top1"),
             "best_val_top1": one.mean("best_val_top1"),
+            "best_test_top1": one.mean("best_test_top1"),
             "negative_log_likelihood": one.measure("negative_log_likelihood"),
             "calibration_error": one.measure("calibration_error"),
             "agreement": one.measure("teacher", "agreement"),
@@ -159,6 +160,7 @@ def _runs(record: Record) -> list[dict[str, Any]]:
             "val_top1": run.about["val_top1"],
             "best_val_top1": run.about["best_val_top1"],
             "best_val_epoch": run.about["best_val_epoch"],
+            "best_test_top1": run.about.get("best_test_top1"),
             "seconds": run.results["seconds"],
             "command": run.results["command"],
         }

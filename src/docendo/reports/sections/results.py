@@ -10,6 +10,7 @@ from docendo.reports.tables import cost_table, measures_table, networks_table, o
 
 _MEANINGS = {
     "Best epoch": "The best epoch on validation is for those who publish it: nothing else here was chosen by it.",
+    "Best test": "The best test epoch is chosen by the test images themselves: only to be set beside figures made so.",
     "NLL": "NLL is the negative log-likelihood of test images, in nats.",
     "ECE": "ECE is the calibration error.",
     "Agrees": "Agreement with the teacher and the KL divergence from it, in nats, say how closely it is followed.",

@@ -147,6 +147,18 @@ class Staged(Protocol):
     tail: Any
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and every part of it back into the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training, with its own optimiser, schedule and random stream.

@@ -22,7 +22,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Trace and differentiate as the compiler does, but leave out its last step, which takes minutes in all."""
     compiled: list[str] = []
 
-    def tracing(module: nn.Module) -> None:
+    def tracing(module: nn.Module, **options: Any) -> None:
         compiled.append(type(module).__name__)
         module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager")
 
@@ -44,13 +44,17 @@ def test_float64_agrees_over_100_steps(small_run: Train, traced: list[str]) -> N
     assert len(traced) == 2 * 4, "three stages and the head, of both networks"
     assert any(line.startswith("compiled 2 networks, 8 parts, in ") for line in said.lines)
     assert losses(fast) == pytest.approx(losses(plain), rel=1e-9)
+    traced.clear()
+    frozen = small_run("kd", out="frozen", batch_size=50, **{**options, "epochs": 1}, set={"compile": "frozen"})
+    assert len(traced) == 4, "of the teacher alone"
+    assert losses(frozen) == pytest.approx(losses(plain)[:1], rel=1e-9)
     assert weights(fast.folder, "student").keys() == weights(plain.folder, "student").keys()
 
 
 def test_nothing_stays_compiled_and_nothing_moves(traced: list[str]) -> None:
     network = create("resnet8", classes=5).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with compiled([network], torch.randn(3, 3, 32, 32), lambda text: None):
+    with compiled([network], [], torch.randn(3, 3, 32, 32), lambda text: None):
         assert all(part._compiled_call_impl is not None for part in network.stages)
     assert all(part._compiled_call_impl is None for part in network.modules())
     assert network.training
@@ -58,7 +62,7 @@ def test_nothing_stays_compiled_and_nothing_moves(traced: list[str]) -> None:
 
 
 def test_what_cannot_be_compiled_is_said_in_a_line(small_run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(module: nn.Module) -> None:
+    def failing(module: nn.Module, **options: Any) -> None:
         def call(*inputs: Any) -> Any:
             raise RuntimeError("no C++ compiler found\n\nat great length")
 

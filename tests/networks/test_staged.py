@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from docendo.core import evaluating
 from docendo.networks import NetworkSpec, StagedNetwork, create
-from docendo.networks.staged import evaluating
 
 NAMES = ["resnet14", "resnet8x4", "wrn_16_2", "resnet18"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from docendo.networks.staged import evaluating
+from docendo.core import evaluating
 
 
 def pooled_width(network: Any) -> int:

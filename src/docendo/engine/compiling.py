@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from docendo.core import evaluating
 from docendo.engine.networks import as_expected
 from docendo.errors import DocendoError
 
 
 @contextmanager
-def compiled(networks: Iterable[Any], images: Tensor, say: Callable[[str], None]) -> Iterator[None]:
+def compiled(
+    learners: Sequence[Any], frozen: Sequence[Any], images: Tensor, say: Callable[[str], None]
+) -> Iterator[None]:
     """Compile networks in place, part by part; their keys and classes stay as they are.
 
     Args:
-        networks: networks in stages, as they will be called.
-        images: a few, for a first call of each, which shows whether they can be compiled here.
+        learners: networks in stages that learn.
+        frozen: networks in stages whose weights stay as they are, so that they become part of what is compiled.
+        images: as many as a step has, for a first call of each, which shows whether they can be compiled here.
         say: takes how long that took.
 
     Raises:
@@ -29,31 +33,35 @@ def compiled(networks: Iterable[Any], images: Tensor, say: Callable[[str], None]
     """
     import torch._dynamo  # a second that only those wait for who compile
 
-    networks = tuple(networks)
-    parts: list[nn.Module] = [part for network in networks for part in (*network.stages, network.head)]
+    parts = [*_parts(learners), *_parts(frozen)]
     began = time.monotonic()
-    for part in parts:
+    for part in _parts(learners):
         part.compile()
+    for part in _parts(frozen):
+        part.compile(dynamic=False, options={"freezing": True})
     # All parts count as one function: beyond the limit the rest would quietly stay as it is. Each is compiled to learn
     # and to be evaluated, and again for the last, smaller batch.
     limit = torch._dynamo.config.patch(recompile_limit=8 * len(parts), accumulated_recompile_limit=64 * len(parts))
     try:
         with limit, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")  # its own
-            for network in networks:
+            for network in (*learners, *frozen):
                 _first_call(network, images)
-            say(f"compiled {len(networks)} networks, {len(parts)} parts, in {time.monotonic() - began:.0f} s")
+            count, took = len(learners) + len(frozen), time.monotonic() - began
+            say(f"compiled {count} networks, {len(parts)} parts, in {took:.0f} s")
             yield
     finally:
         for part in parts:
             part._compiled_call_impl = None
 
 
+def _parts(networks: Sequence[Any]) -> list[nn.Module]:
+    return [part for network in networks for part in (*network.stages, network.head)]
+
+
 def _first_call(network: Any, images: Tensor) -> None:
-    modes = {module: module.training for module in network.modules()}
-    network.eval()  # so that no running statistics move
     try:
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():  # so that no running statistics move
             x = as_expected(network, images)
             for stage in network.stages:
                 x = stage(x)
@@ -61,6 +69,3 @@ def _first_call(network: Any, images: Tensor) -> None:
     except Exception as error:  # compilers fail in many ways
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DocendoError(f"networks cannot be compiled here ({first}): leave compile out") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -114,9 +114,10 @@ class TrainSettings(BaseModel):
         description="remember only so many of the largest logits of each answer, and the probability of the others "
         "together: for many classes, such as 50 of ImageNet's 1000; all if unset",
     )
-    compile: bool = Field(
-        False,
-        description="compile stages and heads of all networks; worth trying on a GPU, where docendo bench tells",
+    compile: Literal["off", "frozen", "all"] = Field(
+        "off",
+        description="compile stages and heads of frozen networks, or of all, which takes a while before each phase; "
+        "docendo bench tells whether it pays",
     )
     best_on_test: bool = Field(
         False,
@@ -132,6 +133,13 @@ class TrainSettings(BaseModel):
         text = "off" if value is False else str(value)  # YAML reads a plain off as false
         budget_of(text)
         return text
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _which(cls, value: object) -> object:
+        return (
+            {False: "off", True: "all"}[value] if isinstance(value, bool) else value
+        )  # YAML reads a plain off as false
 
     @property
     def rate(self) -> float:

@@ -324,7 +324,7 @@ def _depends_on(
         "images of the network": repr(adaptation_of(network)),
         "precision": settings.precision,
         "channels_last": settings.channels_last,
-        "compile": settings.compile,
+        "compile": settings.compile != "off",
         "block": block,
         "top": settings.teacher_memory_top,
         "torch": torch.__version__,

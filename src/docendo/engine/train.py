@@ -141,9 +141,16 @@ class Trainer:
 
         learners = Learners(phase.learners, phase.losses).train()
         with ExitStack() as until_the_end:
-            if settings.compile:
-                staged = (n for n in (*phase.learners.values(), *frozen.values()) if isinstance(n, Staged | Folded))
-                until_the_end.enter_context(compiled(staged, batch.images, self.progress.say))
+            if settings.compile != "off":
+                learning = phase.learners.values() if settings.compile == "all" else ()
+                until_the_end.enter_context(
+                    compiled(
+                        [network for network in learning if isinstance(network, Staged)],
+                        [network for network in frozen.values() if isinstance(network, Staged | Folded)],
+                        batch.images[torch.arange(settings.batch_size // fabric.world_size) % len(batch.images)],
+                        self.progress.say,
+                    )
+                )
             memory = until_the_end.enter_context(closing(self._memory(phase, plan, frozen, batch.images)))
             until_the_end.enter_context(only_learning(learners, plan.idle))
             stop = until_the_end.enter_context(StopRequest())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from docendo.core import Output
+from docendo.core import Output, evaluating
 
 
 @contextmanager
@@ -22,11 +22,5 @@ def asking(network: nn.Module) -> Iterator[Callable[[Tensor], Output]]:
         Images (B, C, H, W), of any floating-point type, to what the network says of them.
     """
     dtype = next(network.parameters()).dtype
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield lambda images: network(images.to(dtype))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(network), torch.no_grad():
+        yield lambda images: network(images.to(dtype))

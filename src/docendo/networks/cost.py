@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from docendo.core import evaluating
 from docendo.errors import DocendoError
-from docendo.networks.staged import StagedNetwork, evaluating
+from docendo.networks.staged import StagedNetwork
 
 
 def parameters(network: nn.Module) -> int:

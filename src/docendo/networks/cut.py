@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from docendo.core import Output
+from docendo.core import Output, evaluating
 from docendo.errors import DocendoError
 from docendo.networks.ends import Ends, find_ends
-from docendo.networks.staged import Layout, NetworkSpec, StagedNetwork, evaluating
+from docendo.networks.staged import Layout, NetworkSpec, StagedNetwork
 from docendo.networks.trace import MODE, Mode
 
 

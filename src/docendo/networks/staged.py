@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from docendo.core import Output
+from docendo.core import Output, evaluating
 from docendo.errors import DocendoError
 
 
@@ -218,18 +217,6 @@ class PoolHead(nn.Module):
         """Give logits and pooled features of a last stage's output."""
         pooled = self.before(features).mean(dim=(2, 3))
         return Output(self.classifier(pooled), pooled, ())
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and every part of it back into the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _run(stages: Iterable[nn.Module], head: nn.Module, x: Tensor) -> Output:

@@ -9,10 +9,11 @@ import docendo
 
 ROOT = Path(docendo.__file__).parent
 
-GROUND = {"errors", "files", "core"}
+GROUND = {"errors", "files", "numbers", "core"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "numbers": set(),
     "core": {"errors"},
     "losses": GROUND,
     "networks": GROUND,
@@ -23,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": GROUND | {"data", "metrics"},
     "recipes": GROUND | {"losses", "networks", "branches", "methods", "data", "metrics", "engine"},
     "studies": GROUND | {"networks", "methods", "data", "engine", "recipes"},
-    "reports": {"errors", "files", "studies"},
+    "reports": {"errors", "files", "numbers", "studies"},
     "cli": GROUND | {"losses", "networks", "methods", "data", "metrics", "engine", "recipes", "studies", "reports"},
 }
 FOREIGN_TO_CORE = {"torch", "numpy", "timm", "torchvision", "pydantic", "lightning_fabric", "cyclopts", "rich", "PIL"}

@@ -65,7 +65,7 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     [
         ({"steps": 0}, "steps=0, rounds=3: give at least 1 of both"),
         ({"rounds": -1}, "steps=30, rounds=-1: give at least 1 of both"),
-        ({"devices": 2}, "bench measures one process: leave --devices and --nodes out"),
+        ({"devices": 2}, "bench works in one process: leave --devices and --nodes out"),
     ],
 )
 def test_mistakes(given: dict[str, int], message: str) -> None:

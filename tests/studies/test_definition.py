@@ -34,7 +34,7 @@ REFUSED = {
     "seeds": ({"methods": ["kd"], "seeds": [0, 0]}, "seeds is .* but should be different whole numbers"),
     "negative seed": ({"methods": ["kd"], "seeds": [-1]}, "seeds.0 is -1, but should be greater than or equal to 0"),
     "one seed": ({"methods": ["kd"], "seeds": 3}, "seeds is 3, but should be a valid tuple"),
-    "pair": ({"methods": ["kd"], "networks": ["resnet20"]}, 'networks has "resnet20", but a pair is TEACHER:STUDENT'),
+    "pair": ({"methods": ["kd"], "networks": ["resnet20"]}, 'networks is "resnet20", but must be TEACHER:STUDENT'),
     "run's seed": ({"methods": ["kd"], "run": {"seed": 1}}, "run.seed: in a study that stands under seeds"),
     "varied seed": ({"methods": ["kd"], "vary": {"seed": [1]}}, "vary.seed: in a study that stands under seeds"),
     "teachers": ({"methods": ["kd"], "teacher_seed": "all"}, "teacher_seed.* is 'all', but should be"),

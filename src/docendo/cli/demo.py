@@ -10,9 +10,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from docendo.cli.errors import number
-from docendo.cli.show import Output, amount, count
+from docendo.cli.show import Output, count
 from docendo.cli.study import Jobs, show_study
 from docendo.errors import DocendoError
+from docendo.numbers import amount
 
 METHODS = ("plain", "kd", "sftn", "teskd", "tolerant_teacher", "ctkd", "sokd")
 

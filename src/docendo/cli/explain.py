@@ -13,8 +13,9 @@ from docendo.cli import bench
 from docendo.cli.apply import Json
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
-from docendo.cli.show import Output, amount, count, print_json, table
+from docendo.cli.show import Output, count, print_json, table
 from docendo.cli.train import Help, Method, method_named
+from docendo.numbers import amount
 
 if TYPE_CHECKING:
     from docendo.engine.rehearse import PhasePlan

@@ -9,8 +9,9 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from docendo.cli.apply import Json
-from docendo.cli.show import Output, amount, count, print_json, summary, table
+from docendo.cli.show import Output, count, print_json, summary, table
 from docendo.errors import DocendoError, nearest
+from docendo.numbers import amount
 
 Row = dict[str, Any]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, TextIO
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, TextIO
 
 from rich import live
 from rich.columns import Columns
@@ -24,10 +25,8 @@ EVERY = 0.25
 """Seconds between two pictures."""
 
 
-class Live:
-    """Shows the running phase: epoch, bar, time left, losses, accuracies, speed (`docendo.engine.progress.Progress`).
-
-    Drawn from within the training loop, so that nothing runs beside it.
+class Drawn(ABC):
+    """A few lines on a terminal, drawn again from within the work that they show, so that nothing runs beside it.
 
     Args:
         console: a terminal.
@@ -37,14 +36,20 @@ class Live:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
         self._live = live.Live(console=console, auto_refresh=False, transient=True)
-        self._name, self._epochs, self._steps = "", 0, 0
-        self._done = self._first = self._epoch = 0
-        self._began = self._drawn = 0.0
-        self._since, self._seen, self._speed = 0.0, 0, 0.0
-        self._losses: Mapping[str, float] = {}
-        self._accuracies = ""
+        self._last = 0.0
 
-    def __enter__(self) -> Live:
+    @abstractmethod
+    def _picture(self) -> RenderableType:
+        """Give the lines."""
+
+    def _draw(self) -> None:
+        self._last = self._clock()
+        self._live.update(self._picture(), refresh=True)
+
+    def _is_old(self) -> bool:
+        return self._clock() - self._last >= EVERY
+
+    def __enter__(self) -> Self:
         """Take the terminal."""
         self._live.start()
         return self
@@ -55,6 +60,17 @@ class Live:
         """Give the terminal back, the cursor shown."""
         self._live.update(Text(), refresh=True)
         self._live.stop()
+
+
+class Live(Drawn):
+    """Shows the running phase: epoch, bar, time left, losses, accuracy, speed (`docendo.engine.progress.Progress`)."""
+
+    _name, _epochs, _steps = "", 0, 0
+    _done = _first = _epoch = 0
+    _began = 0.0
+    _since, _seen, _speed = 0.0, 0, 0.0
+    _losses: Mapping[str, float] = MappingProxyType({})
+    _accuracies = ""
 
     def say(self, text: str) -> None:
         """Print a line above."""
@@ -73,11 +89,10 @@ class Live:
         """Draw, if the last picture is old enough."""
         self._epoch, self._done = epoch, (epoch - 1) * self._steps + step
         self._seen += images
-        now = self._clock()
-        if now - self._drawn >= EVERY:
+        if self._is_old():
             self._losses = losses()
-            if now - self._since > EVERY:
-                self._speed = self._seen / (now - self._since)
+            if (passed := self._clock() - self._since) > EVERY:
+                self._speed = self._seen / passed
             self._draw()
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -91,10 +106,6 @@ class Live:
             return
         self._live.update(Text(), refresh=True)
         self.say(finished(self._name, self._epochs, self._clock() - self._began, row))
-
-    def _draw(self) -> None:
-        self._drawn = self._clock()
-        self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
         total = self._epochs * self._steps

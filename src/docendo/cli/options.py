@@ -100,14 +100,12 @@ class RunOptions:
         return {**{k: v for k, v in given.items() if v is not None and v is not False}, "set": sets}
 
     def _both(self, networks: str) -> dict[str, str]:
-        """Take TEACHER:STUDENT apart."""
-        teacher, _, student = networks.partition(":")
-        if not teacher or not student or ":" in student:
-            raise DocendoError(f'--networks is "{networks}", but must be TEACHER:STUDENT, such as resnet32x4:resnet8x4')
-        for option in ("teacher", "student"):
+        from docendo.recipes.pairs import pair_of
+
+        for option in (pair := pair_of(networks, "--networks")):
             if getattr(self, option) is not None:
                 raise DocendoError(f"--networks and --{option} are both given: give one of them")
-        return {"teacher": teacher, "student": student}
+        return pair
 
     def of_explain(self) -> dict[str, Any]:
         """Give those of the keywords that `docendo.explain` takes, which has no run folder."""

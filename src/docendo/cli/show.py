@@ -58,16 +58,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def amount(number: int) -> str:
-    """Write a large number to three digits.
-
-    >>> amount(763520), amount(40_800_000), amount(1_820_000_000)
-    ('0.76 M', '40.8 M', '1.82 G')
-    """
-    value, unit = (number / 1e9, "G") if number >= 999_500_000 else (number / 1e6, "M")
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
-
-
 def percent(fraction: float | None) -> str:
     """Write an accuracy.
 

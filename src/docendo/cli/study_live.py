@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich import live
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from docendo.cli.live import EVERY
+from docendo.cli.live import Drawn
 from docendo.cli.show import duration
 
 if TYPE_CHECKING:
@@ -22,37 +19,15 @@ if TYPE_CHECKING:
     from docendo.studies.overview import Event, Overview, Watch
 
 
-class LiveStudy:
-    """Shows a study while it is carried out (`docendo.studies.overview.Watch`).
-
-    Args:
-        console: a terminal.
-        clock: gives seconds.
-    """
-
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
-        self._live = live.Live(console=console, auto_refresh=False, transient=True)
-        self._drawn = 0.0
-        self._warned: set[str] = set()
-
-    def __enter__(self) -> LiveStudy:
-        """Take the terminal."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the terminal back, the cursor shown."""
-        self._live.update(Text(), refresh=True)
-        self._live.stop()
+class LiveStudy(Drawn):
+    """Shows a study while it is carried out (`docendo.studies.overview.Watch`)."""
 
     def begin(self, overview: Overview) -> None:
         """Show what there is to do."""
         from docendo.studies.watching import to_do
 
         self._overview = overview
+        self._warned: set[str] = set()
         self.say(to_do(overview))
         self._draw()
 
@@ -66,7 +41,7 @@ class LiveStudy:
             if event.startswith("warning") and event not in self._warned:
                 self._warned.add(event)
                 self._console.print(f"{job.name}: {event}", style="yellow")
-        elif self._clock() - self._drawn >= EVERY:
+        elif self._is_old():
             self._draw()
 
     def ended(self, job: Job, result: str, failed: bool) -> None:
@@ -77,10 +52,6 @@ class LiveStudy:
     def say(self, text: str) -> None:
         """Print a line above."""
         self._console.print(text)
-
-    def _draw(self) -> None:
-        self._drawn = self._clock()
-        self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
         o, left = self._overview, self._overview.left()

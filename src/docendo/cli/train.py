@@ -10,8 +10,9 @@ from rich.table import Table
 
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
-from docendo.cli.show import Output, amount, count, percent, table
+from docendo.cli.show import Output, count, percent, table
 from docendo.errors import DocendoError
+from docendo.numbers import amount
 
 if TYPE_CHECKING:
     from docendo.recipes import Run

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from docendo.errors import DocendoError
+
+
+def pair_of(text: str, where: str = "networks") -> dict[str, str]:
+    """Take TEACHER:STUDENT apart; `where` it was given is for the message.
+
+    >>> pair_of("resnet20:resnet8")
+    {'teacher': 'resnet20', 'student': 'resnet8'}
+
+    Raises:
+        DocendoError: if it is not two names.
+    """
+    teacher, _, student = text.partition(":")
+    if not teacher or not student or ":" in student:
+        raise DocendoError(f'{where} is "{text}", but must be TEACHER:STUDENT, such as resnet32x4:resnet8x4')
+    return {"teacher": teacher, "student": student}
+
 
 class Pair(NamedTuple):
     """A teacher and a student, and what was published about them: top-1 on the test images in percent.

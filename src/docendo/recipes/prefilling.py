@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
-import docendo.data
 from docendo.core import Method, Phase
 from docendo.data import EpochTable
 from docendo.engine import Trainer
-from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.loop import Loop, converted
 from docendo.engine.processes import launch, make_fabric
 from docendo.engine.progress import Progress, Silent
 from docendo.errors import DocendoError, Interrupted
-from docendo.recipes.build import Builder, default_networks
-from docendo.recipes.run import seeded
-from docendo.recipes.settings import Request, flags_of, names_weights
+from docendo.recipes.settings import Request, RunSettings, names_weights
+from docendo.recipes.walk import request_of_one, walk
 
 
 def prefill(
@@ -51,32 +46,22 @@ def prefill(
         DocendoError: as `train` does; no frozen network of this run is one whose weights are there, and whose answers
             can be remembered.
     """
-    request = Request(method, flags_of(named), set, config)
-    if request.machine.devices * request.machine.nodes > 1:
-        raise DocendoError("prefill works in one process: leave --devices and --nodes out")
-    fabric = make_fabric(request.machine)
-    return launch(fabric, _prefill, request, progress or Silent())  # type: ignore[no-any-return]
+    request = request_of_one("prefill", method, named, set, config)
+    return launch(make_fabric(request.machine), _prefill, request, progress or Silent())  # type: ignore[no-any-return]
 
 
 def _prefill(fabric: Fabric, request: Request, progress: Progress) -> dict[str, int]:
-    keep_freed_memory()
-    images = docendo.data.load(request.data).to(fabric.device)
-    settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
-    trained = {role for role, network in settings.networks.items() if names_weights(network)}
     remembered: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(fabric, images, settings, settings.seed, Path(folder), Silent(), "")
 
-        def filling(phase: Phase) -> Mapping[str, nn.Module]:
-            if phase.frozen and phase.frozen.keys() <= trained:
-                with trainer.ready(phase, trainer.place(phase)) as loop:
-                    if loop.memory.roles:
-                        _fill(loop, progress)
-                        remembered.update(loop.memory.sizes())
-            return phase.learners
+    def fill(trainer: Trainer, settings: RunSettings, phase: Phase) -> None:
+        trained = {role for role, network in settings.networks.items() if names_weights(network)}
+        if phase.frozen and phase.frozen.keys() <= trained:
+            with trainer.ready(phase, trainer.place(phase)) as loop:
+                if loop.memory.roles:
+                    _fill(loop, progress)
+                    remembered.update(loop.memory.sizes())
 
-        with seeded(settings):
-            request.method.run(filling, Builder(settings, images))
+    settings = walk(fabric, request, fill)
     if not remembered:
         raise DocendoError(
             f"{settings.method} has no frozen network here whose answers could be remembered: give the weights file of "

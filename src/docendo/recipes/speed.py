@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -15,22 +14,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import nn
 
-import docendo.data
 from docendo.core import Method, Phase, Staged
 from docendo.data import DataSet
 from docendo.engine import Trainer
-from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.loop import Loop, converted
 from docendo.engine.networks import lay_out
 from docendo.engine.processes import launch, make_fabric
-from docendo.engine.progress import Silent
 from docendo.errors import DocendoError
 from docendo.metrics import peak_memory
-from docendo.recipes.build import Builder, default_networks
-from docendo.recipes.run import seeded
-from docendo.recipes.settings import Request, RunSettings, flags_of
+from docendo.recipes.settings import Request, RunSettings
+from docendo.recipes.walk import request_of_one, walk
 
 
 @dataclass(frozen=True)
@@ -110,27 +104,18 @@ def bench(
     """
     if steps < 1 or rounds < 1:
         raise DocendoError(f"steps={steps}, rounds={rounds}: give at least 1 of both")
-    request = Request(method, flags_of(named), set, config)
-    if request.machine.devices * request.machine.nodes > 1:
-        raise DocendoError("bench measures one process: leave --devices and --nodes out")
+    request = request_of_one("bench", method, named, set, config)
     return launch(make_fabric(request.machine), _bench, request, steps, rounds)  # type: ignore[no-any-return]
 
 
 def _bench(fabric: Fabric, request: Request, steps: int, rounds: int) -> Bench:
-    keep_freed_memory()
-    images = docendo.data.load(request.data).to(fabric.device)
-    settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
     measured: list[PhaseBench] = []
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(fabric, images, settings, settings.seed, Path(folder), Silent(), "")
 
-        def measuring(phase: Phase) -> Mapping[str, nn.Module]:
-            with trainer.ready(phase, trainer.place(phase)) as loop:
-                measured.append(_measure(loop, images, settings, min(steps, loop.steps), rounds))
-            return phase.learners
+    def measure(trainer: Trainer, settings: RunSettings, phase: Phase) -> None:
+        with trainer.ready(phase, trainer.place(phase)) as loop:
+            measured.append(_measure(loop, trainer.data, settings, min(steps, loop.steps), rounds))
 
-        with seeded(settings):
-            request.method.run(measuring, Builder(settings, images))
+    settings = walk(fabric, request, measure)
     seconds = sum(phase.seconds for phase in measured)
     seen = sum(phase.seconds * phase.images_per_second for phase in measured)
     return Bench(

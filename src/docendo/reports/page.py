@@ -14,11 +14,11 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from docendo import __version__
+from docendo.numbers import duration
 from docendo.reports.bibliography import Entry, entries
 from docendo.reports.credits import of_record, of_run
 from docendo.reports.figures.theme import Style, template
 from docendo.reports.headline import headline, second_line
-from docendo.reports.numbers import duration
 from docendo.reports.record import Record
 from docendo.reports.sections import Section, Shown, sections
 

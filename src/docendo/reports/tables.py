@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from docendo.numbers import MINUS, amount, duration
 from docendo.reports.architecture import architecture_of, is_weights
 from docendo.reports.finished import points
-from docendo.reports.numbers import MINUS, amount, duration
 from docendo.reports.record import Cell, Group, Record
 from docendo.reports.standing import Standing, places
 

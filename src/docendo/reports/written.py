@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docendo.files import write_atomically
-from docendo.reports.numbers import MINUS
+from docendo.numbers import MINUS
 from docendo.reports.record import Record
 from docendo.reports.sections import Shown, sections
 from docendo.reports.standing import Standing

@@ -60,6 +60,8 @@ class StudySettings(BaseModel):
     @field_validator("networks", mode="before")
     @classmethod
     def _paired(cls, value: Any) -> Any:
+        from docendo.recipes.pairs import pair_of
+
         return [pair_of(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
 
     @field_validator("data", mode="before")
@@ -81,21 +83,6 @@ class StudySettings(BaseModel):
             if key in _ELSEWHERE:
                 raise DocendoError(f"{info.field_name}.{key}: in a study that stands under {_ELSEWHERE[key]}")
         return value
-
-
-def pair_of(text: str) -> dict[str, str]:
-    """Take TEACHER:STUDENT apart.
-
-    >>> pair_of("resnet20:resnet8")
-    {'teacher': 'resnet20', 'student': 'resnet8'}
-
-    Raises:
-        DocendoError: if it is not two names.
-    """
-    teacher, _, student = text.partition(":")
-    if not teacher or not student or ":" in student:
-        raise DocendoError(f'networks has "{text}", but a pair is TEACHER:STUDENT, such as resnet32x4:resnet8x4')
-    return {"teacher": teacher, "student": student}
 
 
 def study_settings(values: Mapping[str, Any], where: str = "") -> StudySettings:

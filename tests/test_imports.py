@@ -9,11 +9,12 @@ import docendo
 
 ROOT = Path(docendo.__file__).parent
 
-GROUND = {"errors", "files", "numbers", "core"}
+GROUND = {"errors", "files", "numbers", "splitmix", "core"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "numbers": set(),
+    "splitmix": set(),
     "core": {"errors"},
     "losses": GROUND,
     "networks": GROUND,

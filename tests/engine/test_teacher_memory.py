@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import docendo
-from docendo.engine import teacher_memory
+from docendo.engine import remembered
 from docendo.engine.memory_folder import Place, budget_of, memory_folder
 from docendo.engine.networks import answer
 from docendo.errors import DocendoError, Interrupted
@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(batch.images))
         return answer(frozen, reads, batch)
 
-    monkeypatch.setattr(teacher_memory, "answer", counting)
+    monkeypatch.setattr(remembered, "answer", counting)
     return counts
 
 

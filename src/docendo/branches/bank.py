@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from docendo.branches.widths import pooled_width
 from docendo.errors import DocendoError
+from docendo.splitmix import scattered
 
 UNKNOWN = -1
 """The label of an image that was not seen yet: no class, and at first the rows of the bank are random anyway."""
@@ -148,7 +149,5 @@ class Bank(nn.Module):
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """Scatter whole numbers over [0, 2^63), the same way on every device: the last steps of SplitMix64."""
-    x = (x ^ (x >> 30 & 2**34 - 1)) * -0x40A7B892E31B1A47
-    x = (x ^ (x >> 27 & 2**37 - 1)) * -0x6B2FB644ECCEEE15
-    return (x ^ (x >> 31 & 2**33 - 1)) & 2**63 - 1
+    """Scatter whole numbers over [0, 2^63)."""
+    return scattered(x) & 2**63 - 1

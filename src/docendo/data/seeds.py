@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from docendo.splitmix import scattered
+
 
 def seed_for(*parts: int | str) -> int:
     """Turn the name of a random choice into a seed.
@@ -41,15 +43,10 @@ def hashed(ids: Tensor, *parts: int | str) -> Tensor:
         parts: what is drawn, as for `seed_for`; other parts give unrelated numbers.
 
     Returns:
-        Of the same shape, int64, in [0, 2**62), all about equally likely. By the last steps of SplitMix64 (Steele, Lea,
-        Flood: Fast splittable pseudorandom number generators, OOPSLA 2014).
+        Of the same shape, int64, in [0, 2**62), all about equally likely.
 
     >>> ids = torch.arange(4)
     >>> bool((hashed(ids, "top") == hashed(ids, "left")).any())
     False
     """
-    # Whole numbers of 64 bits wrap around; the masks clear the copies of the sign that a shift to the right draws in.
-    x = ids + seed_for(*parts)
-    x = (x ^ (x >> 30 & 2**34 - 1)) * -0x40A7B892E31B1A47
-    x = (x ^ (x >> 27 & 2**37 - 1)) * -0x6B2FB644ECCEEE15
-    return (x ^ (x >> 31 & 2**33 - 1)) & 2**62 - 1
+    return scattered(ids + seed_for(*parts)) & 2**62 - 1

@@ -24,19 +24,29 @@ def budget_of(teacher_memory: str) -> int:
     """Give the bytes that all remembered answers may take.
 
     Args:
-        teacher_memory: "off", "auto" (4 GiB, or a tenth of the free disk if that is less), or a size such as "500MB".
+        teacher_memory: as for `size_of`; "auto" is 4 GiB, or a tenth of the free disk if that is less.
+
+    Raises:
+        ValueError: as `size_of`.
+    """
+    size = size_of(teacher_memory)
+    if size is None:
+        place = next(p for p in (memory_folder(), *memory_folder().parents) if p.exists())
+        size = min(2**32, shutil.disk_usage(place).free // 10)
+    return size
+
+
+def size_of(teacher_memory: str) -> int | None:
+    """Read "off", "auto", or a size such as "500MB" in bytes; None for "auto".
 
     Raises:
         ValueError: it is none of these.
 
-    >>> budget_of("off"), budget_of("1.5 GB"), budget_of("20mb")
-    (0, 1500000000, 20000000)
+    >>> size_of("off"), size_of("1.5 GB"), size_of("20mb"), size_of("auto")
+    (0, 1500000000, 20000000, None)
     """
-    if teacher_memory == "off":
-        return 0
-    if teacher_memory == "auto":
-        place = next(p for p in (memory_folder(), *memory_folder().parents) if p.exists())
-        return min(2**32, shutil.disk_usage(place).free // 10)
+    if teacher_memory in ("off", "auto"):
+        return 0 if teacher_memory == "off" else None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])?b?", teacher_memory.strip().lower())
     if not found:
         raise ValueError("auto, off, or a size such as 500MB or 20GB")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from docendo.engine.memory_folder import budget_of
+from docendo.engine.memory_folder import size_of
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -131,7 +131,7 @@ class TrainSettings(BaseModel):
     @classmethod
     def _size(cls, value: object) -> str:
         text = "off" if value is False else str(value)  # YAML reads a plain off as false
-        budget_of(text)
+        size_of(text)
         return text
 
     @field_validator("compile", mode="before")

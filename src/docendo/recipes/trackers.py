@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ class Log(Protocol):
         """End it; `well` if the run came to its end."""
 
 
-class _Epochs(Silent):
+class _Epochs(Silent, ABC):
     """Logs each row of metrics as it comes."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -47,9 +48,9 @@ class _Epochs(Silent):
         numbers = {k: float(v) for k, v in row.items() if k not in ("phase", "epoch") and v is not None}
         self.values({tag(f"{row['phase']}/{name}"): value for name, value in numbers.items()}, int(row["epoch"]))
 
+    @abstractmethod
     def values(self, values: Values, epoch: int | None) -> None:
         """Log numbers by name."""
-        raise NotImplementedError
 
 
 class Tensorboard(_Epochs):

@@ -42,3 +42,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _fold(name: str) -> str:
     return name.lower().replace("-", "_")
+
+
+def wanted(message: str) -> str:
+    """Take what a value should be out of what pydantic says of it.
+
+    >>> wanted("Input should be greater than 0"), wanted("Input should be a valid boolean, unable to interpret input")
+    ('greater than 0', 'true or false')
+    """
+    found = message.removeprefix("Value error, ").removeprefix("Input should be ").partition(", unable to")[0]
+    return "true or false" if found == "a valid boolean" else found

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from docendo.core import Method
 from docendo.data import DataSettings
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
-from docendo.errors import DocendoError, nearest
+from docendo.errors import DocendoError, nearest, wanted
 from docendo.files import read_yaml
 from docendo.methods import ALIASES, METHODS, make, name_of, settings_of, values_of
 from docendo.methods.names import OWN, label_of
@@ -283,9 +283,7 @@ def _one_line(error: ValidationError, where: str) -> DocendoError:
         return DocendoError(
             f'{where}unknown setting "{key}"; {nearest(key, [*RUN_KEYS, "method", "settings", "networks"])}'
         )
-    message = (
-        first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").partition(", unable to parse")[0]
-    )
+    message = wanted(first["msg"])
     if message.startswith("a valid dictionary"):
         message = f"settings such as {key}.{next(k for k in RUN_KEYS if k.startswith(f'{key}.')).partition('.')[2]}"
     return DocendoError(f"{where}{key} is {first['input']!r}, but should be {message}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from docendo.errors import DocendoError, nearest
+from docendo.errors import DocendoError, nearest, wanted
 from docendo.files import read_yaml
 
 Seed = Annotated[int, Field(ge=0, strict=True)]
@@ -123,8 +123,8 @@ def _one_line(error: ValidationError, where: str) -> DocendoError:
         return DocendoError(f'{where}unknown key "{key}"{inside}; {nearest(key, known)}')
     if first["type"] == "missing":
         return DocendoError(f"{where}{key} is missing: name it, such as {_SAMPLES.get(key, key)}")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return DocendoError(f"{where}{'.'.join([*parents, key])} is {first['input']!r}, but should be {message}")
+    place = ".".join([*parents, key])
+    return DocendoError(f"{where}{place} is {first['input']!r}, but should be {wanted(first['msg'])}")
 
 
 _SAMPLES = {"methods": "methods: [plain, kd]", "method": "method: kd"}

@@ -10,9 +10,11 @@ from rich.console import Console
 
 from docendo.cli.compare import SharedOptions, words_of
 from docendo.cli.options import RunOptions
+from docendo.cli.study import study_table
 from docendo.cli.study_live import LiveStudy
 from docendo.studies.job import Job
 from docendo.studies.overview import At, Overview
+from docendo.studies.table import Row
 from tests.cli.conftest import SMALL, call
 
 
@@ -22,7 +24,8 @@ def test_compare_shows_a_table_and_goes_on(tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.startswith("5 runs\n[1/5] runs/plain-seed0: student ")
     rows = [line.split() for line in out.partition("─\n")[2].splitlines()[:2]]
-    assert [row[:3] for row in rows] == [["plain", "resnet8", "2"], ["kd", "resnet8", "2"]]
+    assert [row[:2] for row in rows] == [["plain", "2"], ["kd", "2"]]
+    assert "test top-1: of the deployed resnet8 at the last epoch" in out
     assert rows[0][-2:] == ["the", "baseline"]
     assert re.search(r"[+-]\d+\.\d\d ± \d+\.\d\d +no difference can be seen with 2 seeds\n|helps|hurts|equal", out)
     assert "in percent of 359 test images (one of them is 0.28 points)" in " ".join(out.split())
@@ -40,7 +43,13 @@ def test_a_name_stays_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch
     name = "collaborative_teaching"
     said = call("compare", name, "--seeds", "0", "--teacher", "resnet8", *SMALL, "--out", "out", "--no-report")
     assert said.code == 0
-    assert [line.split()[:2] for line in said.out.partition("─\n")[2].splitlines()[:1]] == [[name, "resnet8"]]
+    assert [line.split()[:2] for line in said.out.partition("─\n")[2].splitlines()[:1]] == [[name, "1"]]
+
+
+def test_networks_are_a_column_where_there_are_several() -> None:
+    rows = tuple(Row("kd", network, {0: 50.0}, None, None, None, (), False) for network in ("resnet8", "resnet14"))
+    assert [column.header for column in study_table(rows).columns][:3] == ["method", "network", "seeds"]
+    assert [column.header for column in study_table(rows[:1]).columns][:2] == ["method", "seeds"]
 
 
 def test_a_failure_shows_at_the_end(tmp_path: Path) -> None:
@@ -50,7 +59,7 @@ def test_a_failure_shows_at_the_end(tmp_path: Path) -> None:
     assert "[1/2] runs/plain-seed0 FAILED: phase " in out
     assert err.startswith("docendo: 2 runs failed; the same command tries again. runs/plain-seed0: phase ")
     assert err.count("\n") == 1
-    assert [line.split()[2:5] for line in out.partition("─\n")[2].splitlines()[:2]] == [["0", "(1", "failed)"]] * 2
+    assert [line.split()[1:4] for line in out.partition("─\n")[2].splitlines()[:2]] == [["0", "(1", "failed)"]] * 2
     assert (tmp_path / "runs/grid/index.json").exists()
 
 

@@ -76,8 +76,9 @@ def show_study(done: Study, shown: Output, *, report: bool) -> None:
 
 def study_table(rows: tuple[Row, ...]) -> Table:
     """Show a row for each cell: mean and spread, the difference from its baseline, and what that means."""
-    numbers = ("seeds", "test top-1")
-    made = table("method", "network", *numbers, "difference", "verdict", numbers=(*numbers, "difference"))
+    numbers, several = ("seeds", "test top-1"), len(networks_of(rows)) > 1
+    whose = ("method", "network") if several else ("method",)
+    made = table(*whose, *numbers, "difference", "verdict", numbers=(*numbers, "difference"))
     for row in rows:
         seeds = f"{len(row.values)}{f' ({len(row.failed)} failed)' if row.failed else ''}"
         top1 = difference = "-"
@@ -88,8 +89,13 @@ def study_table(rows: tuple[Row, ...]) -> Table:
             margin = row.comparison.margin
             difference = f"{row.comparison.difference:+.2f}" + (f" ± {margin:.2f}" if margin is not None else "")
         verdict = row.verdict.text if row.verdict else "the baseline" if row.is_baseline else "-"
-        made.add_row(row.label, row.network, seeds, top1, difference, verdict)
+        made.add_row(row.label, *([row.network] if several else []), seeds, top1, difference, verdict)
     return made
+
+
+def networks_of(rows: tuple[Row, ...]) -> list[str]:
+    """Name the networks to deploy."""
+    return list(dict.fromkeys(row.network for row in rows))
 
 
 def how_to_read(done: Study) -> str:
@@ -97,8 +103,10 @@ def how_to_read(done: Study) -> str:
     images = sorted({cell["test_images"] for cell in done.index["cells"]})
     counted = " or ".join(f"{n:,}" for n in images)
     points = " or ".join(f"{100 / n:.2g}" for n in images)
+    networks = networks_of(done.rows)
+    deployed = networks[0] if len(networks) == 1 else "network"
     return (
-        f"test top-1: of the deployed network at the last epoch, mean ± standard deviation over seeds, in percent of "
-        f"{counted} test images (one of them is {points} points). difference: from {done.index['baseline']}, in "
+        f"test top-1: of the deployed {deployed} at the last epoch, mean ± standard deviation over seeds, in percent "
+        f"of {counted} test images (one of them is {points} points). difference: from {done.index['baseline']}, in "
         "points, paired by seed, with its 95% interval; the verdict is corrected for the number of comparisons."
     )

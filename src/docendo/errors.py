@@ -51,4 +51,5 @@ def wanted(message: str) -> str:
     ('greater than 0', 'true or false')
     """
     found = message.removeprefix("Value error, ").removeprefix("Input should be ").partition(", unable to")[0]
-    return "true or false" if found == "a valid boolean" else found
+    ours = {"a valid boolean": "true or false", "a valid tuple": "values with commas between them"}
+    return ours.get(found, found)

@@ -63,7 +63,8 @@ def measured(method: str) -> str:
             found.append(study_tables.methods(beside, full=False))
     parts = [*found, f"    {command}"] if found else []
     if parts:
-        parts.insert(0, "In the [small study](../../results/cifar100-small/README.md), all methods under one budget:")
+        study = "In the [small study](../../results/cifar100-small/README.md), all methods under one budget"
+        parts.insert(0, f"{study}; *helps?* is corrected for the number of methods, the intervals are not:")
     if method in study_tables.transferred():
         parts.append("From [two teachers](../../results/cifar100-transfer/README.md), under the same budget:")
         parts.append(study_tables.transfer(method))

@@ -126,6 +126,17 @@ def test_a_search_may_not_look_at_the_best_test_epoch(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_from_before_there_was_a_setting_is_known_again(small_run: SmallRun) -> None:
+    run = small_run("plain")
+    path = run.folder / "config.yaml"
+    then = yaml.safe_load(path.read_text())
+    del then["best_on_test"]
+    path.write_text(yaml.safe_dump({**then, "compile": False}))
+    assert small_run("plain", resume=True).results == run.results
+    with pytest.raises(DocendoError, match=r"belongs to another run \(compile is off there, frozen here\)"):
+        small_run("plain", set={"compile": "frozen"}, resume=True)
+
+
 def test_a_finished_run_is_only_read(small_run: SmallRun) -> None:
     run = small_run("kd")
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*.safetensors")}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
+from pydantic import ValidationError
 
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
@@ -88,6 +89,8 @@ def check_folder(path: Path, settings: RunSettings, *, resume: bool) -> None:
         then = yaml.safe_load(config.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise DocendoError(f"{config} cannot be read ({error}): choose another --out") from error
+    with contextlib.suppress(ValidationError):  # settings that are younger than that run had their defaults in it
+        then = RunSettings.model_validate(then).model_dump(mode="json")
     now = settings.model_dump(mode="json")
     differences = [
         f"{k} is {_at(then, k)} there, {_at(now, k)} here" for k in _flat(now) if _at(then, k) != _at(now, k)

@@ -51,5 +51,5 @@ def wanted(message: str) -> str:
     ('greater than 0', 'true or false')
     """
     found = message.removeprefix("Value error, ").removeprefix("Input should be ").partition(", unable to")[0]
-    ours = {"a valid boolean": "true or false", "a valid tuple": "values with commas between them"}
+    ours = {"a valid boolean": "true or false", "a valid tuple": "a list such as [0, 1]"}
     return ours.get(found, found)

@@ -33,7 +33,7 @@ REFUSED = {
     "no method": ({"methods": []}, r"methods is \[\], but should"),
     "seeds": ({"methods": ["kd"], "seeds": [0, 0]}, "seeds is .* but should be different whole numbers"),
     "negative seed": ({"methods": ["kd"], "seeds": [-1]}, "seeds.0 is -1, but should be greater than or equal to 0"),
-    "one seed": ({"methods": ["kd"], "seeds": 3}, "seeds is 3, but should be a valid tuple"),
+    "one seed": ({"methods": ["kd"], "seeds": 3}, r"seeds is 3, but should be a list such as \[0, 1\]"),
     "pair": ({"methods": ["kd"], "networks": ["resnet20"]}, 'networks is "resnet20", but must be TEACHER:STUDENT'),
     "run's seed": ({"methods": ["kd"], "run": {"seed": 1}}, "run.seed: in a study that stands under seeds"),
     "varied seed": ({"methods": ["kd"], "vary": {"seed": [1]}}, "vary.seed: in a study that stands under seeds"),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from docendo.numbers import difference, spread
 from docendo.reports.reading import read_record
 from docendo.reports.record import Record
 from docendo.reports.standing import Standing, standings
@@ -53,8 +54,9 @@ def methods(standing: Iterable[Standing], *, full: bool = True) -> str:
 def _reached(one: Standing, full: bool) -> tuple[object, ...]:
     method, top1 = one.cell.label.removesuffix(f"_{one.cell.network}"), one.top1
     helps = one.verdict.text if one.verdict and full else OUTCOMES[one.verdict.outcome] if one.verdict else ""
-    difference = "" if one.comparison is None else _interval(one.comparison.difference, one.comparison.margin)
-    return f"`{method}`", one.cell.network, top1.seeds, _spread(top1.mean, top1.std), difference, helps
+    c = one.comparison
+    beside = "" if c is None else difference(c.difference, c.margin)
+    return f"`{method}`", one.cell.network, top1.seeds, spread(top1.mean, top1.std), beside, helps
 
 
 def _cost(one: Standing) -> tuple[object, ...]:
@@ -80,9 +82,8 @@ def transfer(only: str | None = None) -> str:
     for method in transferred() if only is None else [only]:
         first, second, c = ordinary[method].top1, friendly[method].top1, compared[method]
         seen = "" if method not in adjusted else "yes" if adjusted[method] < 1 - c.level else "no"
-        difference = _interval(c.difference, c.margin)
-        spreads = _spread(first.mean, first.std), _spread(second.mean, second.std)
-        rows.append((f"`{method}`", c.seeds, *spreads, difference, seen))
+        spreads = spread(first.mean, first.std), spread(second.mean, second.std)
+        rows.append((f"`{method}`", c.seeds, *spreads, difference(c.difference, c.margin), seen))
     headings = ("method", "seeds", "from the ordinary teacher, %", "from SFTN's, %", "difference, points (95%)", "seen")
     return table(headings, rows)
 
@@ -106,11 +107,3 @@ def teachers() -> str:
 
 def _by_seed(one: Standing) -> dict[int, float]:
     return {seed: run.top1 for seed, run in one.cell.runs.items()}
-
-
-def _spread(mean: float, std: float | None) -> str:
-    return f"{mean:.2f}" + (f" ± {std:.2f}" if std is not None else "")
-
-
-def _interval(difference: float, margin: float | None) -> str:
-    return f"{difference:+.2f}" + (f" ± {margin:.2f}" if margin is not None else "")

@@ -25,6 +25,16 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.exit_code = exit_code
 
+    @classmethod
+    def told_again(cls, error: KeyboardInterrupt, rest: str) -> Interrupted:
+        """Say of the same stop who asked for it, and what there is to say besides.
+
+        >>> Interrupted.told_again(KeyboardInterrupt(), "; all is saved").args
+        ('stopped by Ctrl-C; all is saved',)
+        """
+        code = error.exit_code if isinstance(error, Interrupted) else 130
+        return cls(f"stopped by {'Ctrl-C' if code == 130 else 'SIGTERM'}{rest}", code)
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """End an error about an unknown name: the nearest known name, or else all of them.

@@ -27,3 +27,21 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def spread(mean: float, std: float | None, places: int = 2) -> str:
+    """Write a mean with the standard deviation, where there is one.
+
+    >>> spread(71.2345, 0.5), spread(71.2345, None)
+    ('71.23 ± 0.50', '71.23')
+    """
+    return f"{mean:.{places}f}" + (f" ± {std:.{places}f}" if std is not None else "")
+
+
+def difference(value: float, margin: float | None, places: int = 2) -> str:
+    """Write a difference with half its interval, where there is one.
+
+    >>> difference(1.234, 0.5), difference(-1.234, None)
+    ('+1.23 ± 0.50', '-1.23')
+    """
+    return f"{value:+.{places}f}" + (f" ± {margin:.{places}f}" if margin is not None else "")

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self, TextIO
 
 from rich import live
@@ -65,13 +65,6 @@ class Drawn(ABC):
 class Live(Drawn):
     """Shows the running phase: epoch, bar, time left, losses, accuracy, speed (`docendo.engine.progress.Progress`)."""
 
-    _name, _epochs, _steps = "", 0, 0
-    _done = _first = _epoch = 0
-    _began = 0.0
-    _since, _seen, _speed = 0.0, 0, 0.0
-    _losses: Mapping[str, float] = MappingProxyType({})
-    _accuracies = ""
-
     def say(self, text: str) -> None:
         """Print a line above."""
         self._console.print(text, style="yellow" if text.startswith("warning") else "")
@@ -82,7 +75,8 @@ class Live(Drawn):
         self._done = self._first = done
         self._epoch = min(done // steps + 1, epochs)
         self._began = self._since = self._clock()
-        self._seen, self._speed, self._losses, self._accuracies = 0, 0.0, {}, ""
+        self._losses: Mapping[str, float] = {}
+        self._seen, self._speed, self._accuracies = 0, 0.0, ""
         self._draw()
 
     def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:

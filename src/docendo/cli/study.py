@@ -13,6 +13,7 @@ from docendo.cli.errors import number
 from docendo.cli.report import report as write_report
 from docendo.cli.show import Output, table
 from docendo.errors import DocendoError
+from docendo.numbers import difference, spread
 
 if TYPE_CHECKING:
     from docendo.studies.running import Study
@@ -81,15 +82,13 @@ def study_table(rows: tuple[Row, ...]) -> Table:
     made = table(*whose, *numbers, "difference", "verdict", numbers=(*numbers, "difference"))
     for row in rows:
         seeds = f"{len(row.values)}{f' ({len(row.failed)} failed)' if row.failed else ''}"
-        top1 = difference = "-"
+        top1 = beside = "-"
         if row.summary is not None:
-            std = row.summary.std
-            top1 = f"{row.summary.mean:.2f}" + (f" ± {std:.2f}" if std is not None else "")
+            top1 = spread(row.summary.mean, row.summary.std)
         if row.comparison is not None:
-            margin = row.comparison.margin
-            difference = f"{row.comparison.difference:+.2f}" + (f" ± {margin:.2f}" if margin is not None else "")
+            beside = difference(row.comparison.difference, row.comparison.margin)
         verdict = row.verdict.text if row.verdict else "the baseline" if row.is_baseline else "-"
-        made.add_row(row.label, *([row.network] if several else []), seeds, top1, difference, verdict)
+        made.add_row(row.label, *([row.network] if several else []), seeds, top1, beside, verdict)
     return made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from docendo.numbers import MINUS, amount, duration
+from docendo.numbers import MINUS, amount, difference, duration, spread
 from docendo.reports.architecture import architecture_of, is_weights
 from docendo.reports.finished import points
 from docendo.reports.record import Cell, Group, Record
@@ -51,8 +51,7 @@ def results_table(group: Group, standing: Sequence[Standing]) -> Table:
         headings += (f"Beside {group.baseline.label}, points", "Verdict")
     rows = []
     for one in standing:
-        spread = f" ± {one.top1.std:.{digits}f}" if one.top1.std is not None else ""
-        cells: tuple[str, ...] = (str(one.top1.seeds), f"{one.top1.mean:.{digits}f}{spread}")
+        cells: tuple[str, ...] = (str(one.top1.seeds), spread(one.top1.mean, one.top1.std, digits))
         if len(headings) > 3:
             cells += (_difference(one, digits), one.verdict.text if one.verdict else "what others are compared with")
         outcome = one.verdict.outcome if one.verdict else "baseline" if len(headings) > 3 else ""
@@ -62,11 +61,7 @@ def results_table(group: Group, standing: Sequence[Standing]) -> Table:
 
 def _difference(one: Standing, digits: int) -> str:
     c = one.comparison
-    if c is None:
-        return ""
-    return f"{c.difference:+.{digits}f}".replace("-", MINUS) + (
-        f" ± {c.margin:.{digits}f}" if c.margin is not None else ""
-    )
+    return "" if c is None else difference(c.difference, c.margin, digits).replace("-", MINUS)
 
 
 def networks_table(record: Record, group: Group) -> Table:
@@ -146,8 +141,7 @@ def others_table(record: Record, group: Group, standing: Sequence[Standing]) -> 
 def _over_seeds(cell: Cell, kind: str, name: str, group: Group) -> str:
     known = [run.results.get(kind, {}).get(name) for run in cell.runs.values()]
     values = [100 * about["test_top1"] for about in known if about is not None]
-    spread = f" ± {statistics.stdev(values):.{places(group)}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{places(group)}f}{spread}"
+    return spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, places(group))
 
 
 def confusions_table(cell: Cell) -> Table | None:

@@ -126,7 +126,7 @@ def write_index(folder: Path, plan: Plan, failed: Mapping[str, str], command: st
         "baseline": plan.baseline,
         "cells": [_cell(folder, cell, failed) for cell in plan.cells],
         "command": command,
-        "teachers": [job.name for job in plan.jobs if job.name.startswith("teachers/") and finished(folder, job)],
+        "teachers": [job.name for job in plan.jobs if not job.compared and finished(folder, job)],
     }
     write_atomically(folder / INDEX, (json.dumps(index, indent=2, ensure_ascii=False, default=str) + "\n").encode())
     return index

@@ -82,12 +82,8 @@ def run_job(job: Job, folder: Path, progress: Progress, *, test: bool = True) ->
             progress=progress,
             test=test,
         )
-    except DocendoError as error:
-        return _one_line(error)
     except Exception as error:  # a method of the user's own, or a device, may fail in any way
-        with contextlib.suppress(OSError), (out / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
-        return _one_line(f"{type(error).__name__}: {error}")
+        return failure_of(error, out)
     if job.compared:
         measure_job(job, folder, progress)
     return None
@@ -99,6 +95,20 @@ def measure_job(job: Job, folder: Path, progress: Progress) -> None:
         measure(folder / job.name)
     except DocendoError as error:
         progress.say(f"warning: not measured: {error}")
+
+
+def failure_of(error: Exception, out: Path) -> str:
+    """Say in one line why a run failed; what is no message for its user goes to the run's log with all else.
+
+    Args:
+        error: which is being handled.
+        out: the run's folder.
+    """
+    if isinstance(error, DocendoError):
+        return _one_line(error)
+    with contextlib.suppress(OSError), (out / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(traceback.format_exc())
+    return _one_line(f"{type(error).__name__}: {error}")
 
 
 def _one_line(error: object) -> str:

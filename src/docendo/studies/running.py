@@ -157,7 +157,8 @@ def _carried_out(
         try:
             carry_out(overview, folder, workers, claims, watch, note)
         except KeyboardInterrupt as error:
-            raise _interrupted(error, overview, again) from error
+            done = f"{len(overview.finished)} of {len(overview.jobs)} runs finished"
+            raise Interrupted.told_again(error, f", {done}; all is saved. Go on with: {again}") from error
         index = note()
         return Study(folder, index, tuple(rows_of(folder, index)), dict(overview.failed))
 
@@ -173,10 +174,3 @@ def _claims(storage: str | None, folder: Path, presence: Presence) -> Claims:
 def _command(folder: Path, jobs: int, storage: str | None) -> str:
     more = [*(["--jobs", str(jobs)] if jobs > 1 else []), *(["--storage", storage] if storage else [])]
     return shlex.join(["docendo", "study", str(folder), *more])
-
-
-def _interrupted(error: KeyboardInterrupt, overview: Overview, command: str) -> Interrupted:
-    code = error.exit_code if isinstance(error, Interrupted) else 130
-    who = "Ctrl-C" if code == 130 else "SIGTERM"
-    done, total = len(overview.finished), len(overview.jobs)
-    return Interrupted(f"stopped by {who}, {done} of {total} runs finished; all is saved. Go on with: {command}", code)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from docendo.engine.progress import Losses, Progress
-from docendo.errors import DocendoError
 from docendo.recipes import train
-from docendo.studies.job import Job
+from docendo.studies.job import Job, failure_of
 from docendo.studies.space import Range
 
 
@@ -131,11 +128,7 @@ def carry_out(
     except StorageInternalError:
         raise
     except Exception as error:  # a method of the user's own, or a device, may fail in any way
-        message = " ".join(str(error).split())
-        if not isinstance(error, DocendoError):
-            message = f"{type(error).__name__}: {message}"
-            with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
-                log.write(traceback.format_exc())
+        message = failure_of(error, folder)
         trial.set_user_attr("failure", message[:1000])
         search.tell(trial, state=TrialState.FAIL)
         text = f"FAILED: {message}"

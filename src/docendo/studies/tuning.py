@@ -90,9 +90,7 @@ def tune(
             run.do(trials, progress or Silent(), say)
             return tuned(folder, plan, run)
         except KeyboardInterrupt as error:
-            code = error.exit_code if isinstance(error, Interrupted) else 130
-            who = "Ctrl-C" if code == 130 else "SIGTERM"
-            raise Interrupted(f"stopped by {who}; all is saved, and the same command goes on", code) from error
+            raise Interrupted.told_again(error, "; all is saved, and the same command goes on") from error
         except StorageInternalError as error:
             raise unreachable(address, error) from error
 

@@ -26,11 +26,24 @@ __all__ = [
     "report",
     "study",
     "train",
+    "train_seeds",
     "tune",
 ]
 
 if TYPE_CHECKING:
-    from docendo.recipes import Bench, Prediction, Run, bench, evaluate, explain, predict, prefill, probe, train
+    from docendo.recipes import (
+        Bench,
+        Prediction,
+        Run,
+        bench,
+        evaluate,
+        explain,
+        predict,
+        prefill,
+        probe,
+        train,
+        train_seeds,
+    )
     from docendo.recipes.measure import measure
     from docendo.reports import cite, report
     from docendo.studies.running import Study, compare, study

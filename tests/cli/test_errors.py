@@ -36,6 +36,8 @@ WRONG = {
     "train kd --seed -1": "seed is -1, but should be greater than or equal to 0",
     "train kd --accelerator tpu": '--accelerator is "tpu", but must be auto or cpu or cuda or mps',
     "train kd --precision 16": "precision is '16', but should be '32-true'",
+    "train kd --seeds 0,x": '--seeds is "0,x", but must be different whole numbers of at least 0, such as 0,1,2',
+    "train kd --seed 1 --seeds 0,1": "--seed and --seeds are both given: give one of them",
     "train kd --set kd": '--set is "kd", but must be KEY=VALUE, such as --set optimizer.momentum=0.95',
     "train kd --set kd=1 --set kd=2": "--set kd is given twice: give it once",
     "train kd --set temprature=1": 'unknown setting "temprature" of kd; did you mean "temperature"?',

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 from PIL import Image
@@ -111,3 +112,22 @@ def test_results_without_validation(trained: Trained) -> None:
     lines = [line.split() for line in said.out.splitlines()]
     assert ["validation", "top-1", "-"] in lines
     assert ["best", "validation", "-"] in lines
+
+
+def test_several_seeds_are_shown_in_one_table(tmp_path: Path) -> None:
+    code, out, err = call("train", "plain", "--seeds", "0,3", *SMALL, "--out", str(tmp_path / "both"))
+    assert (code, err) == (0, "")
+    assert "seed 0, student: epoch 1/1" in out
+    assert "seed 3, student: epoch 1/1" in out
+    tops = [
+        100
+        * json.loads((tmp_path / "both" / f"seed-{seed}" / "results.json").read_text())["networks"]["student"][
+            "test_top1"
+        ]
+        for seed in (0, 3)
+    ]
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("seed") and "/both/" in line] == [
+        f"{top:.2f}" for top in tops
+    ]
+    assert f"{fmean(tops):.2f} ± {stdev(tops):.2f}" in out
+    assert out.endswith(f"  docendo report {tmp_path}/both\n  docendo evaluate {tmp_path}/both/seed-0\n")

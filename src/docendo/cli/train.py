@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
 
+from docendo.cli.demo import seeds_of
 from docendo.cli.method_help import show_method_help
 from docendo.cli.options import NOTHING_ASKED, RunOptions
 from docendo.cli.show import Output, count, percent, table
 from docendo.errors import DocendoError
-from docendo.numbers import amount
+from docendo.numbers import amount, spread
 
 if TYPE_CHECKING:
     from docendo.recipes import Run
@@ -26,7 +29,14 @@ Help = Annotated[
 ]
 
 
-def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help: Help = False) -> None:
+Seeds = Annotated[
+    str | None, Parameter(help="Seeds, with commas between, whose runs are trained side by side in folders of --out.")
+]
+
+
+def train(
+    method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, seeds: Seeds = None, help: Help = False
+) -> None:
     """Train networks that teach each other, and keep the one to deploy."""
     if help:
         show_method_help("train", train, method)
@@ -37,6 +47,9 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
     import docendo
     from docendo.cli.live import progress_here
 
+    if seeds is not None:
+        train_several(name, seeds, options)
+        return
     run = docendo.train(name, **options.keywords(), progress=progress_here)
     if getattr(rank_zero_only, "rank", 0):
         return
@@ -49,6 +62,40 @@ def train(method: Method = None, /, *, options: RunOptions = NOTHING_ASKED, help
     folder = shlex.quote(str(run.folder))
     shown.print(f"The network to deploy: {run.folder / run.results['networks'][run.results['deployed']]['weights']}")
     shown.print("What next:", f"  docendo evaluate {folder}", f"  docendo predict {folder} IMAGE", sep="\n")
+
+
+def train_several(name: str, seeds: str, options: RunOptions) -> None:
+    """Train a method under several seeds."""
+    if options.seed is not None:
+        raise DocendoError("--seed and --seeds are both given: give one of them")
+    chosen = seeds_of(seeds)
+    import docendo
+    from docendo.cli.live import progress_here
+
+    runs = docendo.train_seeds(name, chosen, **options.keywords(), progress=progress_here)
+    shown = Output()
+    shown.print()
+    shown.print(seeds_table(runs))
+    shown.print()
+    folder = shlex.quote(str(runs[0].folder.parent))
+    shown.print(
+        "What next:", f"  docendo report {folder}", f"  docendo evaluate {shlex.quote(str(runs[0].folder))}", sep="\n"
+    )
+
+
+def seeds_table(runs: Sequence[Run]) -> Table:
+    """Show what became of each seed: a column for each network, the deployed one first, and the mean of all seeds."""
+    roles = [*runs[0].results["networks"]]
+    deployed = runs[0].results["deployed"]
+    tops = {role: [100 * run.results["networks"][role]["test_top1"] for run in runs] for role in roles}
+    headings = [f"{role} (deploy this)" if role == deployed else role for role in roles]
+    made = table("test top-1, %", *headings, "folder", numbers=tuple(headings))
+    for i, run in enumerate(runs):
+        made.add_row(f"seed {run.results['seed']}", *(f"{tops[role][i]:.2f}" for role in roles), str(run.folder))
+    if len(runs) > 1:
+        means = (spread(fmean(tops[role]), stdev(tops[role])) for role in roles)
+        made.add_row("mean ± deviation", *means, "", style="bold")
+    return made
 
 
 def method_named(command: str, method: str | None) -> str:

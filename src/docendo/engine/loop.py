@@ -7,7 +7,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -22,8 +22,10 @@ from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import Learners, answer, buffers_of, freeze, set_buffers, together
 from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, gathered, scaled, summed
 from docendo.engine.progress import Progress
+from docendo.engine.random_state import rng_state, set_rng_state
 from docendo.engine.rehearse import PhasePlan
 from docendo.engine.settings import TrainSettings
+from docendo.engine.side_by_side import Ask, Question, at_once, what_it_is
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, stream_of
 from docendo.engine.teacher_memory import Lap, TeacherMemory, unmeasured
@@ -101,7 +103,10 @@ class State:
 
 @dataclass
 class Loop:
-    """The epochs of one phase; `lap` is told which part of a step has just ended, so that steps can be measured."""
+    """The epochs of one phase.
+
+    `lap` is told which part of a step has just ended, so that steps can be measured; `ask` asks the frozen networks.
+    """
 
     fabric: Fabric
     data: DataSet
@@ -119,6 +124,7 @@ class Loop:
     module: Any
     stop: StopRequest
     lap: Lap = unmeasured
+    ask: Ask = at_once
 
     def __post_init__(self) -> None:
         """Say what is coming."""
@@ -129,6 +135,7 @@ class Loop:
         self.progress.phase(self.phase.name, self.epochs, self.steps, position.epoch * self.steps + position.step)
         self.saved_at = time.monotonic()
         self.live = {role: network for role, network in self.frozen.items() if role not in self.memory.roles}
+        self.what_it_is = cache(lambda role: what_it_is(self.live[role]))
         # To look at a loss, or to ask the other processes, is to wait; on one CPU it is free.
         self.look_every = 1 if self.fabric.device.type == "cpu" else 50
         self.synchronised = self.processes > 1 and self.settings.sync_batchnorm
@@ -178,8 +185,8 @@ class Loop:
         here = len(batch.labels)
         if self.phase.views:
             batch = self.phase.views(batch)
-        with self.fabric.autocast(), self.batch_norm():
-            answers = {**answer(self.live, self.plan.reads, batch), **remembered}
+        question = Question(self.live, self.plan.reads, batch, self._as_in_training, self.what_it_is)
+        answers = {**self.ask(question), **remembered}
         self.lap("frozen networks")
         factor = settings.schedule.factor_at(progress)
         for group in optimizer.param_groups:
@@ -205,6 +212,11 @@ class Loop:
         if last and self.state.ema:
             self.state.ema.update(self.state.learners.roles)
         self.lap("optimizer")
+
+    @contextlib.contextmanager
+    def _as_in_training(self) -> Iterator[None]:
+        with self.fabric.autocast(), self.batch_norm():
+            yield
 
     def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
         """Sum the weighted terms of the learner whose turn it is, or all."""
@@ -330,16 +342,3 @@ def converted(batch: Batch, settings: TrainSettings) -> Batch:
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     dtype = DTYPES.get(settings.precision, torch.float32)
     return batch._replace(images=batch.images.to(dtype).contiguous(memory_format=layout))
-
-
-def rng_state() -> dict[str, Any]:
-    """Give the random state of this process."""
-    cuda = [torch.cuda.get_rng_state(d) for d in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore the random state of this process."""
-    torch.set_rng_state(state["cpu"])
-    for device, cuda in enumerate(state["cuda"]):
-        torch.cuda.set_rng_state(cuda, device)

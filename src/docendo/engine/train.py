@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from docendo.data import DataSet
 from docendo.data.seeds import seed_for
 from docendo.engine.compiling import compiled
 from docendo.engine.folding import Folded, folded
-from docendo.engine.loop import DTYPES, Loop, Position, State, converted, rng_state, set_rng_state
+from docendo.engine.loop import DTYPES, Loop, Position, State, converted
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import (
@@ -31,9 +31,11 @@ from docendo.engine.networks import (
 )
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
+from docendo.engine.random_state import random_state_kept
 from docendo.engine.rehearse import PhasePlan, a_few, rehearse
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.engine.sharding import sharded
+from docendo.engine.side_by_side import Ask, at_once
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, fingerprint, stream_of
 from docendo.engine.teacher_memory import TeacherMemory, open_memory
@@ -51,6 +53,8 @@ class Trainer:
         folder: the run folder.
         progress: where to show progress.
         how_to_resume: the command that goes on with this run, for messages.
+        ask: asks frozen networks that answer anew.
+        listening: listens for a wish to stop.
 
     Attributes:
         positions: the last position of each trained phase, in order.
@@ -66,9 +70,13 @@ class Trainer:
         folder: Path,
         progress: Progress,
         how_to_resume: str,
+        *,
+        ask: Ask = at_once,
+        listening: Callable[[], AbstractContextManager[StopRequest]] = StopRequest,
     ) -> None:
         self.fabric, self.data, self.settings, self.seed = fabric, data, settings, seed
         self.folder, self.progress, self.how_to_resume = folder, progress, how_to_resume
+        self.ask, self.listening = ask, listening
         self.positions: list[Position] = []
         self.sharding = settings.shard_frozen and fabric.world_size > 1
         if settings.shard_frozen and not self.sharding:
@@ -84,7 +92,7 @@ class Trainer:
         slot = self.place(phase)
         done = slot.load_result()
         if done is None:
-            with _random_state_kept():
+            with random_state_kept():
                 position = self._train(phase, slot)
         else:
             position = Position(**done["position"])
@@ -153,7 +161,7 @@ class Trainer:
                 )
             memory = until_the_end.enter_context(closing(self._memory(phase, plan, frozen, batch.images)))
             until_the_end.enter_context(only_learning(learners, plan.idle))
-            stop = until_the_end.enter_context(StopRequest())
+            stop = until_the_end.enter_context(self.listening())
             optimizer = make_optimizer(learners, settings.rate, settings.optimizer, phase.learning_rates, plan.idle)
             module, optimizer = fabric.setup(learners, optimizer)
             ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None
@@ -178,6 +186,7 @@ class Trainer:
                 state=state,
                 module=module,
                 stop=stop,
+                ask=self.ask,
             )
 
     def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
@@ -225,13 +234,3 @@ def _first_images(data: DataSet, device: torch.device) -> Batch:
     batch = a_few(data.train)
     images, labels, index, view = (tensor.to(device) for tensor in batch[:4])
     return Batch(images, labels, index, view, batch.progress)
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Leave the random state as it was, so that a remembered phase changes nothing that is drawn after it."""
-    state = rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(state)

@@ -7,6 +7,7 @@ from docendo.recipes.pairs import PAIRS, Pair
 from docendo.recipes.prefilling import prefill
 from docendo.recipes.protocols import RECIPES, Recipe
 from docendo.recipes.run import Run, train
+from docendo.recipes.seeds import train_seeds
 from docendo.recipes.settings import RunSettings
 from docendo.recipes.speed import Bench, bench
 
@@ -28,4 +29,5 @@ __all__ = [
     "prefill",
     "probe",
     "train",
+    "train_seeds",
 ]

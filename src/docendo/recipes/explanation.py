@@ -17,8 +17,8 @@ from docendo.engine.teacher_memory import expected, why_not
 from docendo.networks import StagedNetwork, macs, parameters
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.following import recipe_notes
-from docendo.recipes.run import seeded
 from docendo.recipes.settings import Request, RunSettings, flags_of
+from docendo.recipes.work import seeded
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,14 +38,18 @@ _SWITCHES = {"data.download": "--download", "data.skip_corrupt": "--skip-corrupt
 
 def default_folder(settings: RunSettings) -> Path:
     """Name a run's folder after what it is: "runs/kd-digits-resnet20-resnet8-seed0"."""
+    several = folder_of_seeds(settings)
+    return several.with_name(f"{several.name}-seed{settings.seed}")
+
+
+def folder_of_seeds(settings: RunSettings) -> Path:
+    """Name the folder of several seeds' runs: "runs/kd-digits-resnet20-resnet8"."""
     networks = [Path(n).stem for n in settings.networks.values()]
-    return Path("runs") / "-".join(
-        [label_of(settings.method), Path(settings.data.name).name, *networks, f"seed{settings.seed}"]
-    )
+    return Path("runs") / "-".join([label_of(settings.method), Path(settings.data.name).name, *networks])
 
 
-def command_of(settings: RunSettings, method: Any, out: Path) -> str:
-    """Write the command line that makes this run."""
+def command_of(settings: RunSettings, method: Any, out: Path, seeds: Sequence[int] = ()) -> str:
+    """Write the command line that makes this run, or the runs of several seeds."""
     words = ["docendo", "train", settings.method]
     for role, network in settings.networks.items():
         words += [f"--{role}", network]
@@ -58,7 +63,9 @@ def command_of(settings: RunSettings, method: Any, out: Path) -> str:
     for key in RUN_KEYS:
         value = _at(values, key)
         if value != _at(plain, key) or key in always:
-            if key in _SWITCHES:
+            if key == "seed" and seeds:
+                words += ["--seeds", ",".join(map(str, seeds))]
+            elif key in _SWITCHES:
                 words += [_SWITCHES[key]]
             elif key in _FLAGS:
                 words += [_FLAGS[key], str(value)]

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 import docendo.data
-from docendo.core import Method, Phase
-from docendo.data import DataSet, Expectation, Split
-from docendo.data.seeds import seed_for
-from docendo.engine import Trainer
+from docendo.core import Method
 from docendo.engine.allocator import keep_freed_memory
-from docendo.engine.networks import adaptation_of, lay_out
-from docendo.engine.processes import first_checks, launch, make_fabric
-from docendo.engine.progress import Both, Lines, Progress, Silent
-from docendo.engine.rehearse import rehearsal
-from docendo.engine.sharding import Sharded
-from docendo.errors import DocendoError
-from docendo.files import write_atomically
-from docendo.metrics import Accuracy, ensemble, evaluate, peak_memory
-from docendo.networks import StagedNetwork, load, macs, parameters, save
-from docendo.recipes.build import Builder, default_networks
-from docendo.recipes.folder import RunFolder, check_folder, command_of, default_folder
-from docendo.recipes.following import recipe_notes
-from docendo.recipes.logs import check_log, logging_to
-from docendo.recipes.settings import Request, RunSettings, flags_of
+from docendo.engine.processes import launch, make_fabric
+from docendo.networks import StagedNetwork, load
+from docendo.recipes.folder import default_folder
+from docendo.recipes.logs import check_log
+from docendo.recipes.settings import Request, flags_of
+from docendo.recipes.work import Shown, prepare
 
 
 @dataclass(frozen=True)
@@ -87,7 +72,7 @@ def train(
     precision: str | None = None,
     teacher_memory: str | None = None,
     log: str | None = None,
-    progress: Progress | Callable[[], AbstractContextManager[Progress]] | None = None,
+    progress: Shown = None,
     test: bool = True,
 ) -> Run:
     """Train networks that teach each other, and keep the one to deploy.
@@ -178,179 +163,13 @@ def _run(
     request: Request,
     out: str | Path | None,
     resume: bool,
-    progress: Any,
+    progress: Shown,
     log_to: str | None = None,
     test: bool = True,
 ) -> str:
-    """Do the work of one process of a run; the first one talks and writes. Gives the run folder."""
+    """Do the work of one process of a run. Gives the run folder."""
     keep_freed_memory()
-    first = fabric.is_global_zero
     with fabric.rank_zero_first():  # one process downloads, if anything is
         images = docendo.data.load(request.data)
-    settings = request.resolve(image_size=images.image_size, networks=default_networks(images))
-    if settings.best_on_test and not test:
-        raise DocendoError("best_on_test looks at the test images, which a search of settings must not: leave it out")
-    path = Path(out) if out is not None else default_folder(settings)
-    first_checks(fabric, lambda: check_folder(path, settings, resume=resume))
-    with seeded(settings):  # before the folder is claimed, so that a mistake found here leaves nothing behind
-        request.method.run(_rehearsal(images), Builder(settings, images))
-    with contextlib.ExitStack() as stack:
-        shown: Progress = Silent()
-        if first:
-            stack.enter_context(contextlib.closing(RunFolder(path, settings, resume=resume)))
-            log = stack.enter_context((path / "log.txt").open("a", encoding="utf-8"))
-            if callable(progress):
-                progress = stack.enter_context(progress())
-            teller = progress or Lines(sys.stdout)
-            shown = Both(teller, Lines(log))
-            if log_to is not None:
-                shown = Both(shown, stack.enter_context(logging_to(log_to, path, settings.model_dump(mode="json"))))
-            stack.push(lambda kind, error, trace: _write_down(log, error))
-        fabric.barrier()
-        if (path / "results.json").exists():
-            shown.say(f"already finished: {path}")
-        else:
-            _train(fabric, request.method, settings, images, path, shown, test)
-    return str(path)
-
-
-def _write_down(log: TextIO, error: BaseException | None) -> None:
-    if isinstance(error, DocendoError | KeyboardInterrupt):
-        Lines(log).say(str(error) or "stopped")
-
-
-def _train(
-    fabric: Fabric, method: Any, settings: RunSettings, images: DataSet, folder: Path, progress: Progress, test: bool
-) -> None:
-    command = command_of(settings, method, folder)
-    for note in (*recipe_notes(settings), *images.notes, *getattr(method, "notes", ())):
-        progress.say(note)
-    images = images.to(fabric.device)
-    trainer = Trainer(fabric, images, settings, settings.seed, folder, progress, f"{command} --resume")
-    with seeded(settings):
-        networks = method.run(trainer, Builder(settings, images, progress.say))
-    if fabric.is_global_zero or trainer.sharding:
-        measured = {role: _measure(net.float(), role, images, trainer, test) for role, net in networks.items()}
-    if fabric.is_global_zero:
-        for role, network in networks.items():
-            expected = _expected(network, images)
-            save(
-                network,
-                folder / f"{role}.safetensors",
-                class_names=images.classes,
-                mean=expected.mean,
-                std=expected.std,
-                role=role,
-                method=settings.method,
-                crop_ratio=images.crop_ratio,
-                data=data_settings_of(settings),
-            )
-        ensembles = {
-            name: _measure_together([networks[role] for role in roles], roles, images, test)
-            for name, roles in getattr(method, "ensembles", {}).items()
-        }
-        last = trainer.positions[-1]
-        results = {
-            "method": settings.method,
-            "data": images.name,
-            "images": {
-                "train": len(images.train),
-                "val": len(images.val) if images.val is not None else 0,
-                "test": len(images.test),
-            },
-            "seed": settings.seed,
-            "epochs": settings.epochs,
-            "seconds": round(sum(p.seconds for p in trainer.positions), 3),
-            "images_per_second": round(len(last.rows) * len(images.train) / max(last.seconds, 1e-9), 1),
-            "peak_memory_bytes": peak_memory(fabric.device),
-            "command": command,
-            "deployed": next(iter(networks)),
-            "networks": measured,
-            **({"ensembles": ensembles} if ensembles else {}),
-        }
-        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(folder / "results.json", text.encode())
-    fabric.barrier()
-
-
-def _measure(network: Any, role: str, images: DataSet, trainer: Trainer, look: bool) -> dict[str, Any]:
-    classes, expected = len(images.classes), _expected(network, images)
-    network.spec = replace(network.spec, image_size=expected.image_size)
-    asked = network.eval()
-    if trainer.sharding:
-        asked = Sharded(network, trainer.fabric.device)
-    else:
-        lay_out(network.to(trainer.fabric.device), torch.channels_last)
-    test = evaluate(asked, images.test.seen_by(expected), classes) if look else None
-    val = evaluate(asked, images.val.seen_by(expected), classes) if images.val is not None else None
-    best = next((p.best[role] for p in reversed(trainer.positions) if role in p.best), None)
-    return {
-        "test_top1": test.top1 if test else None,
-        "test_top5": test.top5 if test else None,
-        "val_top1": val.top1 if val else None,
-        "best_val_top1": best[1] if best else None,
-        "best_val_epoch": int(best[0]) if best else None,
-        **_best_on_test(role, trainer),
-        "parameters": parameters(network),
-        "macs": macs(network),
-        "weights": f"{role}.safetensors",
-    }
-
-
-def _best_on_test(role: str, trainer: Trainer) -> dict[str, float]:
-    """Give the accuracy of the best test epoch of the last phase that measured it, where that was asked for."""
-    column = f"test_top1/{role}"
-    measured = [[row[column] for row in position.rows if column in row] for position in reversed(trainer.positions)]
-    return next(({"best_test_top1": max(tops)} for tops in measured if tops), {})
-
-
-def _measure_together(networks: Sequence[Any], roles: Sequence[str], images: DataSet, look: bool) -> dict[str, Any]:
-    """Measure the mean of softmax outputs of networks that are in their place already."""
-
-    def of(split: Split) -> Accuracy:
-        return ensemble([(network, split.seen_by(_expected(network, images))) for network in networks], classes)
-
-    classes = len(images.classes)
-    test = of(images.test) if look else None
-    return {
-        "networks": list(roles),
-        "test_top1": test.top1 if test else None,
-        "test_top5": test.top5 if test else None,
-        "val_top1": of(images.val).top1 if images.val is not None else None,
-    }
-
-
-def _expected(network: Any, images: DataSet) -> Expectation:
-    """Give what images a network was trained on: those of this run, or what came with its weights."""
-    adaptation = adaptation_of(network)
-    return images.expectation if adaptation is None else adaptation.theirs
-
-
-def data_settings_of(settings: RunSettings) -> dict[str, Any]:
-    """Give what evaluation needs to find the same test images again, without any path."""
-    views = {"smallest_crop", "randaugment", "cutout", "pool", "mixup", "cutmix"}
-    others = {"name", "root", "download", "memory", "workers", "mean", "std", *views}
-    return settings.data.model_dump(mode="json", exclude=others)
-
-
-def _rehearsal(images: DataSet) -> Any:
-    plan = rehearsal(images.train)
-
-    def rehearsing(phase: Phase) -> Mapping[str, nn.Module]:
-        plan(phase)
-        return phase.learners
-
-    return rehearsing
-
-
-@contextmanager
-def seeded(settings: RunSettings) -> Iterator[None]:
-    """Seed what a method makes besides the networks of its roles, and leave the caller's random state as it was."""
-    strict = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_for(settings.seed, "parts"))
-        torch.use_deterministic_algorithms(settings.deterministic or strict)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(strict)
+    folder_of = default_folder if out is None else lambda settings: Path(out)
+    return str(prepare(fabric, request, images, folder_of, resume=resume, test=test).do(progress, log_to))

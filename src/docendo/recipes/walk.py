@@ -17,8 +17,8 @@ from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.progress import Silent
 from docendo.errors import DocendoError
 from docendo.recipes.build import Builder, default_networks
-from docendo.recipes.run import seeded
 from docendo.recipes.settings import Request, RunSettings, flags_of
+from docendo.recipes.work import seeded
 
 
 def request_of_one(

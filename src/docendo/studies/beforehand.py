@@ -12,8 +12,8 @@ from docendo.data import DataSet
 from docendo.methods import SFTN
 from docendo.methods.plain import LabelLosses
 from docendo.recipes.build import Builder
-from docendo.recipes.run import seeded
 from docendo.recipes.settings import RunSettings
+from docendo.recipes.work import seeded
 
 
 class Phases(NamedTuple):

@@ -1,0 +1,32 @@
+"""The random state of this process: what everything draws from that is handed no generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def rng_state() -> dict[str, Any]:
+    """Give the random state of this process."""
+    cuda = [torch.cuda.get_rng_state(d) for d in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Restore the random state of this process."""
+    torch.set_rng_state(state["cpu"])
+    for device, cuda in enumerate(state["cuda"]):
+        torch.cuda.set_rng_state(cuda, device)
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the random state as it was, so that a remembered phase changes nothing that is drawn after it."""
+    state = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)

@@ -1,0 +1,157 @@
+"""Several runs in one process: they take turns at each step, and a frozen network that they share answers all at once.
+
+Each run is ordinary code in a greenlet of its own, which goes on until it asks its frozen networks something. When all
+have asked, each network answers everybody in one batch. So a run sees nothing of the others but the time they take, and
+an answer's rounding, which may differ with the number of images that are asked about together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from docendo.core import Batch, Output
+from docendo.engine.networks import Answers, Reads, adaptation_of, answer
+from docendo.engine.random_state import rng_state, set_rng_state
+from docendo.engine.store import digest
+from docendo.errors import Interrupted
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a step asks of the frozen networks that answer anew.
+
+    Attributes:
+        frozen: these networks by role.
+        reads: what the losses read of each.
+        batch: the images.
+        context: the number format, and whatever else they answer in.
+        what_it_is: tells a network by its role from all that would answer otherwise.
+    """
+
+    frozen: Mapping[str, nn.Module]
+    reads: Mapping[str, Reads]
+    batch: Batch
+    context: Callable[[], AbstractContextManager[Any]]
+    what_it_is: Callable[[str], Hashable]
+
+    def answered(self) -> Answers:
+        """Give what the networks say."""
+        with self.context():
+            return answer(self.frozen, self.reads, self.batch)
+
+
+Ask = Callable[[Question], Answers]
+"""Gives the answers to a question, now or when others have asked too."""
+
+
+def at_once(question: Question) -> Answers:
+    """Answer a question alone."""
+    return question.answered()
+
+
+def what_it_is(network: nn.Module) -> Hashable:
+    """Tell a frozen network from all that would answer otherwise.
+
+    One that uses the statistics of its batch looks at the batch as a whole, so it is like no other.
+    """
+    return network if network.training else (digest(network), repr(network), repr(adaptation_of(network)))
+
+
+def side_by_side(works: Sequence[Callable[[Ask], Any]]) -> list[Any]:
+    """Do several works that ask frozen networks, each until its next question in turn.
+
+    Args:
+        works: each takes what it asks, once a step. Each has a random state of its own, which begins as it is now.
+
+    Returns:
+        What each work returned, or the exception that ended it; an exception of one does not concern the others.
+    """
+    import greenlet
+
+    hub = greenlet.getcurrent()
+    lanes = [_Lane(greenlet.greenlet(_caught), work, hub.switch) for work in works]
+    results: dict[_Lane, Any] = {}
+    while working := [lane for lane in lanes if lane not in results]:
+        said = {lane: lane.go_on() for lane in working}
+        results |= {lane: end for lane, end in said.items() if lane.ended}
+        questions = {lane: question for lane, question in said.items() if not lane.ended}
+        for lane, answers in zip(questions, _answer([*questions.values()]), strict=True):
+            lane.answers = answers
+    return [results[lane] for lane in lanes]
+
+
+class _Lane:
+    """One of the works, stopped at a question or not yet begun."""
+
+    def __init__(self, greenlet: Any, work: Callable[[Ask], Any], ask: Ask) -> None:
+        self._greenlet, self._first = greenlet, (work, ask)
+        greenlet.gr_context = copy_context()
+        self._random, self._strict = rng_state(), torch.are_deterministic_algorithms_enabled()
+        self._begun = False
+        self.answers: Answers = {}
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._greenlet.dead)
+
+    def go_on(self) -> Any:
+        """Work until the next question and give it, or what the work ended with."""
+        outside, strict = rng_state(), torch.are_deterministic_algorithms_enabled()
+        self._set(self._random, self._strict)
+        try:
+            said = self._greenlet.switch(self.answers) if self._begun else self._greenlet.switch(*self._first)
+            self._begun = True
+            return said
+        finally:
+            self._random, self._strict = rng_state(), torch.are_deterministic_algorithms_enabled()
+            self._set(outside, strict)
+
+    @staticmethod
+    def _set(random: dict[str, Any], strict: bool) -> None:
+        set_rng_state(random)
+        if strict != torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(strict)
+
+
+def _caught(work: Callable[[Ask], Any], ask: Ask) -> Any:
+    try:
+        return work(ask)
+    except (Exception, Interrupted) as error:  # not a second Ctrl-C, which waits for nobody
+        return error
+
+
+def _answer(questions: Sequence[Question]) -> list[Answers]:
+    """Answer all questions: a network that is the same in several runs, all who read the same of it in one batch."""
+    alike: dict[Hashable, list[tuple[int, str]]] = {}
+    for who, question in enumerate(questions):
+        for role in question.frozen:
+            what = question.what_it_is(role), question.reads[role], question.batch.images.shape[1:]
+            alike.setdefault(what, []).append((who, role))
+    answers: list[dict[str, Output]] = [{} for _ in questions]
+    for asking in alike.values():
+        images = [questions[who].batch.images for who, _ in asking]
+        who, role = asking[0]
+        first = questions[who]
+        all_images = first.batch._replace(images=torch.cat(images))
+        output = replace(first, frozen={role: first.frozen[role]}, batch=all_images).answered()[role]
+        for (who, role), part in zip(asking, _parts(output, [len(some) for some in images]), strict=True):
+            answers[who][role] = part
+    return list(answers)
+
+
+def _parts(output: Output, sizes: Sequence[int]) -> list[Output]:
+    """Take the answer to several batches apart; what nobody reads is None in all parts."""
+
+    def cut(x: Tensor | None) -> Sequence[Any]:
+        return [None] * len(sizes) if x is None else torch.split(x, list(sizes))
+
+    logits, pooled = cut(output.logits), cut(output.pooled)
+    stages = zip(*(cut(stage) for stage in output.stages), strict=True)
+    return [Output(*all_three) for all_three in zip(logits, pooled, stages, strict=True)]

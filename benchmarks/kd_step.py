@@ -1,8 +1,10 @@
 """KD on a CIFAR-100-shaped pair: docendo beside a textbook loop and torchdistill, as ratios measured in one run.
 
     python benchmarks/kd_step.py [--teacher wrn_40_2 --student wrn_16_2 --images 1280 --rounds 3] [--without warm]
+        [--precision bf16-mixed]
 
-All train the same student from the same teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD, float32.
+All train the same student from the same teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD, in one
+precision.
 
 - textbook: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW, teacher in eval mode under no_grad.
 - torchdistill, from the package index: its DistillationBox and KDLoss over the same DataLoader.
@@ -63,7 +65,9 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.images[i]), self.labels[i]
 
 
-def textbook(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str) -> float:
+def textbook(
+    pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str, mixed: torch.autocast
+) -> float:
     """Give the images/s of one epoch, the first two batches left out."""
     teacher, student = load(teacher_weights), create(student_name, classes=CLASSES)
     loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=2, drop_last=True)
@@ -73,23 +77,26 @@ def textbook(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, stud
     for step, (images, labels) in enumerate(loader):
         if step == 2:
             began = time.perf_counter()
-        with torch.no_grad():
-            target = teacher(images).logits
-        logits = student(images).logits
-        soft = F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(target / 4, 1), reduction="batchmean") * 16
-        loss = 0.1 * F.cross_entropy(logits, labels) + 0.9 * soft
+        with mixed:
+            with torch.no_grad():
+                target = teacher(images).logits
+            logits = student(images).logits
+            soft = F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(target / 4, 1), reduction="batchmean") * 16
+            loss = 0.1 * F.cross_entropy(logits, labels) + 0.9 * soft
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     return (len(loader) - 2) * BATCH / (time.perf_counter() - began)
 
 
-def peer(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str) -> float:
+def peer(
+    pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str, mixed: torch.autocast
+) -> float:
     """Give the images/s of one epoch of torchdistill, the first two batches left out."""
     logging.disable(logging.INFO)
     from torchdistill.core.distillation import get_distillation_box
 
-    loss = {
+    kd = {
         "student_module_path": ".",
         "student_module_io": "output",
         "teacher_module_path": ".",
@@ -110,7 +117,7 @@ def peer(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_
         "optimizer": {"key": "SGD", "kwargs": {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}},
         "criterion": {
             "key": "WeightedSumLoss",
-            "kwargs": {"sub_terms": {"kd": {"criterion": {"key": "KDLoss", "kwargs": loss}, "weight": 1.0}}},
+            "kwargs": {"sub_terms": {"kd": {"criterion": {"key": "KDLoss", "kwargs": kd}, "weight": 1.0}}},
         },
     }
     teacher, student = Logits(load(teacher_weights)), Logits(create(student_name, classes=CLASSES))
@@ -121,7 +128,9 @@ def peer(pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_
     for step, (images, targets, more) in enumerate(box.train_data_loader):
         if step == 2:
             began = time.perf_counter()
-        box.post_forward_process(loss=box.forward_process(images, targets, more))
+        with mixed:
+            loss = box.forward_process(images, targets, more)
+        box.post_forward_process(loss=loss)
     return (len(box.train_data_loader) - 2) * BATCH / (time.perf_counter() - began)
 
 
@@ -137,7 +146,7 @@ class Logits(torch.nn.Module):
         return self.network(images).logits
 
 
-def ours(root: Path, student_name: str, memory: str, steps: int) -> tuple[float, float]:
+def ours(root: Path, student_name: str, memory: str, steps: int, precision: str) -> tuple[float, float]:
     """Give the images/s of docendo, and a step's time by the bare step's."""
     os.environ["XDG_CACHE_HOME"] = str(root / "cache")
     measured = docendo.bench(
@@ -150,6 +159,7 @@ def ours(root: Path, student_name: str, memory: str, steps: int) -> tuple[float,
         batch_size=BATCH,
         set={"data.validation": 0},
         teacher_memory=memory,
+        precision=precision,
     )
     (phase,) = measured.phases
     return phase.images_per_second, phase.ratio
@@ -163,6 +173,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1280)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], choices=["textbook", "torchdistill", "warm"])
+    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     arguments = parser.parse_args()
     pixels, labels = random_pictures(arguments.images, CLASSES)
@@ -178,10 +189,12 @@ def main() -> None:
             found: dict[str, float] = {}
             for name, measure in others.items():
                 if name not in arguments.without:
-                    found[name] = measure(pixels, labels, root / "teacher.safetensors", arguments.student)
+                    mixed = torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16-mixed")
+                    found[name] = measure(pixels, labels, root / "teacher.safetensors", arguments.student, mixed)
             for name, memory in (("live", "off"), ("warm", "auto")):
                 if name not in arguments.without:
-                    found[name], found[f"{name} / bare"] = alone(ours, root, arguments.student, memory, steps)
+                    measured = alone(ours, root, arguments.student, memory, steps, arguments.precision)
+                    found[name], found[f"{name} / bare"] = measured
             rounds.append(found)
             if not arguments.json:
                 rates = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items() if "bare" not in name)
@@ -197,7 +210,8 @@ def main() -> None:
         rate = statistics.median(found["live"] for found in rounds)
         print(json.dumps({"images_per_second": rate, "ratios": ratios, "time_by_bare_step": bare, "rounds": rounds}))
         return
-    print(f"{arguments.teacher} to {arguments.student}, batch {BATCH}, {torch.get_num_threads()} threads; medians:")
+    networks = f"{arguments.teacher} to {arguments.student}"
+    print(f"{networks}, batch {BATCH}, {arguments.precision}, {torch.get_num_threads()} threads; medians:")
     for name, ratio in ratios.items():
         print(f"  images/s, docendo {name}: {ratio:.2f}")
     for name, ratio in bare.items():

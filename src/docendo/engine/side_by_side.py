@@ -83,19 +83,22 @@ def side_by_side(works: Sequence[Callable[[Ask], Any]]) -> list[Any]:
         results |= {lane: end for lane, end in said.items() if lane.ended}
         questions = {lane: question for lane, question in said.items() if not lane.ended}
         for lane, answers in zip(questions, _answer([*questions.values()]), strict=True):
-            lane.answers = answers
+            lane.told = (answers,)
     return [results[lane] for lane in lanes]
 
 
 class _Lane:
-    """One of the works, stopped at a question or not yet begun."""
+    """One of the works, stopped at a question or not yet begun.
+
+    Attributes:
+        told: what it goes on with: its beginning, then the answers to its last question.
+    """
 
     def __init__(self, greenlet: Any, work: Callable[[Ask], Any], ask: Ask) -> None:
-        self._greenlet, self._first = greenlet, (work, ask)
+        self._greenlet = greenlet
         greenlet.gr_context = copy_context()
         self._random, self._strict = rng_state(), torch.are_deterministic_algorithms_enabled()
-        self._begun = False
-        self.answers: Answers = {}
+        self.told: tuple[Any, ...] = work, ask
 
     @property
     def ended(self) -> bool:
@@ -106,9 +109,7 @@ class _Lane:
         outside, strict = rng_state(), torch.are_deterministic_algorithms_enabled()
         self._set(self._random, self._strict)
         try:
-            said = self._greenlet.switch(self.answers) if self._begun else self._greenlet.switch(*self._first)
-            self._begun = True
-            return said
+            return self._greenlet.switch(*self.told)
         finally:
             self._random, self._strict = rng_state(), torch.are_deterministic_algorithms_enabled()
             self._set(outside, strict)

@@ -26,7 +26,9 @@ class FSP(Taught):
     Deployed: the student.
     """
 
-    weight: float = setting(50.0, "weight of each flow's loss", source="CRD protocol (RepDistiller)", at_least=0)
+    weight: float = setting(
+        1.0, "weight of each flow's loss", source="RepDistiller's first stage, of flows alone", at_least=0
+    )
     pairs: str = setting(
         "",
         "two or more pairs of stages, teacher's to student's, such as 1:1,3:2; empty: all, from the end",

@@ -17,22 +17,20 @@ from pathlib import Path
 
 import torch
 from alone import alone
+from growth import weights
 from pictures import write_set
 
 import docendo
 from docendo.engine.progress import Silent
-from docendo.networks import create, save
-
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
-def seconds(root: Path, method: str, student: str, seeds: int) -> float:
+def seconds(root: Path, method: str, teacher: Path, student: str, seeds: int) -> float:
     """Give the seconds that so many seeds take."""
     out = root / "out"
     shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
     docendo.train_seeds(
-        method, range(seeds), teacher=root / "teacher.safetensors", student=student, data=root, epochs=1,
+        method, range(seeds), teacher=teacher, student=student, data=root, epochs=1,
         teacher_memory="off", set={"data.validation": 0}, out=out, progress=Silent(), test=False,
     )  # fmt: skip
     return time.perf_counter() - began
@@ -51,12 +49,11 @@ def main() -> None:
     print(f"{teacher} to {student}, batch 64, {asked.images} images, {device}")
     with tempfile.TemporaryDirectory() as folder:
         root = write_set(Path(folder), asked.images, 100)
-        network = create(teacher, classes=100)
-        save(network, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
+        file = weights(root, teacher, 100)
         for method in ("kd", "at"):
             ratios = []
             for _ in range(asked.rounds):
-                one, several = (alone(seconds, root, method, student, n) for n in (1, asked.seeds))
+                one, several = (alone(seconds, root, method, file, student, n) for n in (1, asked.seeds))
                 ratios.append(several / one)
                 print(f"{method}: 1 seed {one:.1f} s, {asked.seeds} seeds {several:.1f} s", flush=True)
             print(

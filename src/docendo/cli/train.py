@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -85,16 +84,21 @@ def train_several(name: str, seeds: str, options: RunOptions) -> None:
 
 def seeds_table(runs: Sequence[Run]) -> Table:
     """Show what became of each seed: a column for each network, the deployed one first, and the mean of all seeds."""
+    from docendo.studies.summary import summarize
+
     roles = [*runs[0].results["networks"]]
     deployed = runs[0].results["deployed"]
-    tops = {role: [100 * run.results["networks"][role]["test_top1"] for run in runs] for role in roles}
+    tops = {
+        role: {run.results["seed"]: 100 * run.results["networks"][role]["test_top1"] for run in runs} for role in roles
+    }
     headings = [f"{role} (deploy this)" if role == deployed else role for role in roles]
     made = table("test top-1, %", *headings, "folder", numbers=tuple(headings))
-    for i, run in enumerate(runs):
-        made.add_row(f"seed {run.results['seed']}", *(f"{tops[role][i]:.2f}" for role in roles), str(run.folder))
+    for run in runs:
+        seed = run.results["seed"]
+        made.add_row(f"seed {seed}", *(f"{tops[role][seed]:.2f}" for role in roles), str(run.folder))
     if len(runs) > 1:
-        means = (spread(fmean(tops[role]), stdev(tops[role])) for role in roles)
-        made.add_row("mean ± deviation", *means, "", style="bold")
+        summaries = (summarize(tops[role]) for role in roles)
+        made.add_row("mean ± deviation", *(spread(of.mean, of.std) for of in summaries), "", style="bold")
     return made
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 import docendo
+from docendo.core import Batch
+from docendo.engine import side_by_side
+from docendo.engine.networks import answer
 from docendo.engine.progress import Silent
 from docendo.errors import DocendoError, Interrupted
 from tests.conftest import SMALL, Said, StopAt, same, weights
@@ -64,8 +67,19 @@ def test_without_a_teacher_in_common_each_is_what_it_is_alone_bit_for_bit(
 
 @pytest.mark.parametrize("method", ["kd", "at"])
 def test_with_a_teacher_in_common_a_hundred_steps_agree_in_float64(
-    method: str, teacher: Path, small_run: Callable[..., docendo.Run], small_seeds: Seeds
+    method: str,
+    teacher: Path,
+    small_run: Callable[..., docendo.Run],
+    small_seeds: Seeds,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    asked: list[int] = []
+
+    def counting(frozen: Any, reads: Any, batch: Batch) -> Any:
+        asked.append(len(batch.images))
+        return answer(frozen, reads, batch)
+
+    monkeypatch.setattr(side_by_side, "answer", counting)
     options: dict[str, Any] = {
         "teacher": teacher,
         "student": "resnet8",
@@ -76,7 +90,9 @@ def test_with_a_teacher_in_common_a_hundred_steps_agree_in_float64(
         "batch_size": 16,
         "set": {"data.train_images": 64, "data.validation": 0},
     }
-    for run in small_seeds(method, **options):
+    runs = small_seeds(method, **options)
+    assert asked == [2 * 16] * 100
+    for run in runs:
         seed = run.results["seed"]
         alone = small_run(method, f"alone-{seed}", seed=seed, **options)
         assert len(losses(run)) == 25

@@ -23,6 +23,7 @@ class Folded(nn.Module):
         self.stages = nn.ModuleList(_fold(stage) for stage in network.stages)
         self.head = _fold(network.head)
         self.adaptation = adaptation_of(network)
+        self.eval()
 
 
 def folded(network: Any, images: Tensor) -> nn.Module:

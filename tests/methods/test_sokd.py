@@ -48,9 +48,9 @@ def plan_of(method: SOKD, **named: Any) -> PhasePlan:
 
 STUDENT = {"student.stage1", "student.stage2", "student.stage3", "student.head"}
 MATRIX = {
-    "bridge<labels:ce": {"bridge.0", "bridge.head"},
-    "bridge<teacher:kd": {"bridge.0", "bridge.head"},
-    "bridge<student:kd": {"bridge.0", "bridge.head"},
+    "bridge<labels:ce": {"bridge.stage1", "bridge.head"},
+    "bridge<teacher:kd": {"bridge.stage1", "bridge.head"},
+    "bridge<student:kd": {"bridge.stage1", "bridge.head"},
     "student<labels:ce": STUDENT,
     "student<bridge:kd": STUDENT,
 }
@@ -68,10 +68,10 @@ def with_bridge(*parts: str) -> dict[str, set[str]]:
         ({"frozen_statistics": "batch"}, MATRIX, "stages.1"),
         ({"temperature": 3, "bridge_rate": 0.5}, MATRIX, "stages.1"),
         ({"split": 0}, with_bridge("bridge.head"), "stages.2"),
-        ({"split": 2}, with_bridge("bridge.0", "bridge.1", "bridge.head"), "stages.0"),
+        ({"split": 2}, with_bridge("bridge.stage1", "bridge.stage2", "bridge.head"), "stages.0"),
         (
             {"transfer": "at"},
-            {**MATRIX, "student<bridge:at": STUDENT - {"student.head"}, "bridge<student:at": {"bridge.0"}},
+            {**MATRIX, "student<bridge:at": STUDENT - {"student.head"}, "bridge<student:at": {"bridge.stage1"}},
             "stages.1",
         ),
         (
@@ -80,8 +80,8 @@ def with_bridge(*parts: str) -> dict[str, set[str]]:
                 **MATRIX,
                 "student<bridge:hint maps": {*STUDENT - {"student.head"}, "student_adapter.1"},
                 "student<bridge:hint pooled": {*STUDENT - {"student.head"}, "student_adapter.pooled"},
-                "bridge<student:hint maps": {"bridge.0", "bridge_adapter.1"},
-                "bridge<student:hint pooled": {"bridge.0", "bridge_adapter.pooled"},
+                "bridge<student:hint maps": {"bridge.stage1", "bridge_adapter.1"},
+                "bridge<student:hint pooled": {"bridge.stage1", "bridge_adapter.pooled"},
             },
             "stages.1",
         ),

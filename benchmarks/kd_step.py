@@ -1,14 +1,15 @@
 """KD on a CIFAR-100-shaped pair: docendo beside a textbook loop and torchdistill, as ratios measured in one run.
 
     python benchmarks/kd_step.py [--teacher wrn_40_2 --student wrn_16_2 --images 1280 --rounds 3] [--without warm]
-        [--precision bf16-mixed]
+        [--precision bf16-mixed] [--compile frozen]
 
 All train the same student from the same teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD, in one
-precision.
+precision but for `half`.
 
 - textbook: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW, teacher in eval mode under no_grad.
 - torchdistill, from the package index: its DistillationBox and KDLoss over the same DataLoader.
 - docendo, live: the teacher answers at every step (`--teacher-memory off`).
+- docendo, half: so does a teacher in bfloat16 (`--set frozen_precision=bf16-mixed`), in a run of float32.
 - docendo, warm: the teacher memory knows the answers.
 - bare step: the student alone, from labels, on one batch at hand; what `docendo bench` measures besides.
 
@@ -146,7 +147,14 @@ class Logits(torch.nn.Module):
         return self.network(images).logits
 
 
-def ours(root: Path, student_name: str, memory: str, steps: int, precision: str) -> tuple[float, float]:
+OURS: dict[str, dict[str, str]] = {
+    "live": {"teacher_memory": "off"},
+    "half": {"teacher_memory": "off", "frozen_precision": "bf16-mixed"},
+    "warm": {},
+}
+
+
+def ours(root: Path, student_name: str, settings: dict[str, str], steps: int) -> tuple[float, float]:
     """Give the images/s of docendo, and a step's time by the bare step's."""
     os.environ["XDG_CACHE_HOME"] = str(root / "cache")
     measured = docendo.bench(
@@ -157,9 +165,7 @@ def ours(root: Path, student_name: str, memory: str, steps: int, precision: str)
         student=student_name,
         data=root / "data",
         batch_size=BATCH,
-        set={"data.validation": 0},
-        teacher_memory=memory,
-        precision=precision,
+        set={"data.validation": 0, **settings},
     )
     (phase,) = measured.phases
     return phase.images_per_second, phase.ratio
@@ -172,8 +178,9 @@ def main() -> None:
     parser.add_argument("--student", default="wrn_16_2")
     parser.add_argument("--images", type=int, default=1280)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--without", nargs="*", default=[], choices=["textbook", "torchdistill", "warm"])
+    parser.add_argument("--without", nargs="*", default=[], choices=["textbook", "torchdistill", "half", "warm"])
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
+    parser.add_argument("--compile", default="off", choices=["off", "frozen", "all"], help="of docendo")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     arguments = parser.parse_args()
     pixels, labels = random_pictures(arguments.images, CLASSES)
@@ -185,15 +192,17 @@ def main() -> None:
         save(teacher, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
         others = {"textbook": textbook, "torchdistill": peer}
         steps = arguments.images // BATCH
+        left_out = {*arguments.without} | ({"half"} if arguments.precision != "32-true" else set())
         for number in range(arguments.rounds):
             found: dict[str, float] = {}
             for name, measure in others.items():
-                if name not in arguments.without:
+                if name not in left_out:
                     mixed = torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16-mixed")
                     found[name] = measure(pixels, labels, root / "teacher.safetensors", arguments.student, mixed)
-            for name, memory in (("live", "off"), ("warm", "auto")):
-                if name not in arguments.without:
-                    measured = alone(ours, root, arguments.student, memory, steps, arguments.precision)
+            for name, settings in OURS.items():
+                if name not in left_out:
+                    all_settings = {**settings, "precision": arguments.precision, "compile": arguments.compile}
+                    measured = alone(ours, root, arguments.student, all_settings, steps)
                     found[name], found[f"{name} / bare"] = measured
             rounds.append(found)
             if not arguments.json:
@@ -201,7 +210,7 @@ def main() -> None:
                 print(f"round {number + 1}: {rates} images/s", flush=True)
     ratios = {
         f"{ours} / {other}": statistics.median(found[ours] / found[other] for found in rounds)
-        for ours in ("live", "warm")
+        for ours in OURS
         for other in others
         if {ours, other} <= rounds[0].keys()
     }
@@ -211,7 +220,8 @@ def main() -> None:
         print(json.dumps({"images_per_second": rate, "ratios": ratios, "time_by_bare_step": bare, "rounds": rounds}))
         return
     networks = f"{arguments.teacher} to {arguments.student}"
-    print(f"{networks}, batch {BATCH}, {arguments.precision}, {torch.get_num_threads()} threads; medians:")
+    how = arguments.precision + (f", compile={arguments.compile}" if arguments.compile != "off" else "")
+    print(f"{networks}, batch {BATCH}, {how}, {torch.get_num_threads()} threads; medians:")
     for name, ratio in ratios.items():
         print(f"  images/s, docendo {name}: {ratio:.2f}")
     for name, ratio in bare.items():

@@ -148,7 +148,7 @@ def _depends_on(
         "layers": blake2b(repr(network).encode(), digest_size=16).hexdigest(),
         "data": data.fingerprint,
         "images of the network": repr(adaptation_of(network)),
-        "precision": settings.precision,
+        "precision": settings.frozen_precision or settings.precision,
         "channels_last": settings.channels_last,
         "compile": settings.compile != "off",
         "block": block,

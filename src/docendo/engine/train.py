@@ -14,7 +14,8 @@ from docendo.core import Batch, Phase, Staged
 from docendo.data import DataSet
 from docendo.data.seeds import seed_for
 from docendo.engine.compiling import compiled
-from docendo.engine.folding import Folded, folded
+from docendo.engine.folding import folded
+from docendo.engine.half import Half
 from docendo.engine.loop import DTYPES, Loop, Position, State, converted
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
@@ -143,6 +144,8 @@ class Trainer:
             frozen = {role: folded(net, as_expected(net, batch.images)) for role, net in frozen.items()}
             for network in frozen.values():
                 self._place(network, self._whole)
+        if settings.frozen_precision:
+            frozen = {role: Half(network) for role, network in frozen.items()}
         if self.sharding:
             frozen = sharded(phase, frozen, fabric.device)
             self._show_teachers(phase, frozen)
@@ -154,7 +157,7 @@ class Trainer:
                 until_the_end.enter_context(
                     compiled(
                         [network for network in learning if isinstance(network, Staged)],
-                        [network for network in frozen.values() if isinstance(network, Staged | Folded)],
+                        [] if self.sharding else list(frozen.values()),
                         batch.images[torch.arange(settings.batch_size // fabric.world_size) % len(batch.images)],
                         self.progress.say,
                     )

@@ -135,6 +135,22 @@ def test_only_the_student_learns(name: str) -> None:
     assert student.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", CASES)
+def test_under_autocast_it_is_computed_in_float32_all_the_same(name: str, dtype: torch.dtype) -> None:
+    found = []
+    for mixed in (False, True):
+        student, teacher = sides(CASES[name], dtype=torch.float32, scale=30.0)
+        with torch.autocast("cpu", dtype, enabled=mixed):
+            loss = CASES[name].call(student, teacher)
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert student.grad is not None
+        found.append((loss.detach(), student.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
 @pytest.mark.parametrize("name", BOTH_SIDES_LEARN_IF_ASKED)
 def test_the_teacher_learns_too_if_asked(name: str) -> None:
     student, teacher = sides(CASES[name])
@@ -228,7 +244,7 @@ def test_shapes_that_do_not_fit_are_refused(name: str) -> None:
 
 
 # Over levels, powers, and groups of 2^24 angles, which is one up to 256 samples.
-OVER_SOMETHING_ELSE = {"hierarchical_context", "_gaussian", "rkd_angle"}
+OVER_SOMETHING_ELSE = {"full_precision", "outside", "hierarchical_context", "_gaussian", "rkd_angle"}
 
 
 def test_no_loss_loops_over_samples() -> None:

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, one_class
+from docendo.losses.inputs import at_least_float32, full_precision, one_class
 
 
+@full_precision
 def top_score_difference(
     logits: Tensor, k: int = 5, *, labels: Tensor | None = None, divisor: Literal["k-1", "k"] = "k-1"
 ) -> Tensor:
@@ -64,6 +65,7 @@ def top_score_difference(
     return (first - others.sum(dim=1) / (k - 1 if divisor == "k-1" else k)).mean()
 
 
+@full_precision
 def uniform_divergence(logits: Tensor) -> Tensor:
     """KL divergence from the uniform distribution, summed over classes, mean over the batch: label smoothing's term.
 
@@ -89,6 +91,7 @@ def uniform_divergence(logits: Tensor) -> Tensor:
     return -log_f.mean(dim=1).mean() - math.log(logits.shape[1])
 
 
+@full_precision
 def confidence_penalty(logits: Tensor) -> Tensor:
     """Negative entropy of the output, summed over classes, mean over the batch: large where the network is sure.
 

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, one_class, pair, unit
+from docendo.losses.inputs import at_least_float32, full_precision, one_class, pair, unit
 
 
+@full_precision
 def crd(
     student_embeddings: Tensor,
     teacher_embeddings: Tensor,
@@ -65,6 +66,7 @@ def crd(
     return F.cross_entropy(scores, own) + F.cross_entropy(scores.mT, own)
 
 
+@full_precision
 def crd_bank(
     embedding: Tensor,
     positive: Tensor,
@@ -119,6 +121,7 @@ def crd_bank(
     return (F.softplus(even - true) + F.softplus(false - even).sum(dim=1)).mean()
 
 
+@full_precision
 def crd_log_normalization(
     embedding: Tensor, positive: Tensor, negatives: Tensor, images: int, temperature: float = 0.07
 ) -> Tensor:

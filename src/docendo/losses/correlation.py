@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from docendo.losses.inputs import SAME_CLASSES, pair
+from docendo.losses.inputs import SAME_CLASSES, full_precision, pair
 
 
+@full_precision
 def dist(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -55,6 +56,7 @@ def dist(
     return (beta * within_samples + gamma * within_classes) * temperature**2
 
 
+@full_precision
 def batch_correlation(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
     """Squared difference of the products of samples' outputs, summed over all pairs, over B: MLKD's batch level.
 
@@ -86,6 +88,7 @@ def batch_correlation(student_logits: Tensor, teacher_logits: Tensor, temperatur
     return (p @ p.mT - q @ q.mT).square().sum() / len(p)
 
 
+@full_precision
 def class_correlation(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
     """Squared difference of the products of classes' outputs, summed over all pairs, over K: MLKD's class level.
 

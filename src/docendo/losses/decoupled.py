@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from docendo.losses.inputs import SAME_CLASSES, one_class, pair
+from docendo.losses.inputs import SAME_CLASSES, full_precision, one_class, pair
 
 
+@full_precision
 def dkd(
     student_logits: Tensor,
     teacher_logits: Tensor,

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, pair, to_smaller_sides
+from docendo.losses.inputs import at_least_float32, full_precision, pair, to_smaller_sides
 
 
+@full_precision
 def attention_map(features: Tensor) -> Tensor:
     """Say where a stage looks: the mean over channels of the squared features, divided by its L2 norm for each image.
 
@@ -33,6 +34,7 @@ def attention_map(features: Tensor) -> Tensor:
     return F.normalize(squares.flatten(1), dim=1, eps=1e-12)
 
 
+@full_precision
 def attention_transfer(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Squared difference of two attention maps, mean over places and over the batch: attention transfer.
 
@@ -66,6 +68,7 @@ def attention_transfer(student_features: Tensor, teacher_features: Tensor) -> Te
     return F.mse_loss(attention_map(student), attention_map(teacher))
 
 
+@full_precision
 def hint(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Squared difference of features, mean over channels, places and the batch: the hint loss of FitNets.
 
@@ -95,6 +98,7 @@ def hint(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     return F.mse_loss(*pair("hint", student_features, teacher_features))
 
 
+@full_precision
 def simkd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Squared difference of last features, mean over channels, places and the batch: SimKD.
 
@@ -126,6 +130,7 @@ def simkd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     return F.mse_loss(*pair("simkd", student_features, teacher_features))
 
 
+@full_precision
 def vid(student_mean: Tensor, teacher_features: Tensor, log_scale: Tensor) -> Tensor:
     """Negative log likelihood of the teacher's features, mean over channels, places and the batch: VID.
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +14,24 @@ from docendo.errors import DocendoError
 
 ADAPTER = "bring one side to the shape of the other by an adapter, such as docendo.branches.adapter"
 SAME_CLASSES = "both networks need the same classes"
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def full_precision(loss: Callable[P, R]) -> Callable[P, R]:
+    """Compute a loss outside of autocast, which would bring its products back to half precision."""
+
+    @wraps(loss)
+    def outside(*given: P.args, **named: P.kwargs) -> R:
+        first = next((x for x in (*given, *named.values()) if isinstance(x, Tensor)), None)
+        if first is None or not torch.is_autocast_enabled(first.device.type):
+            return loss(*given, **named)
+        with torch.autocast(first.device.type, enabled=False):
+            return loss(*given, **named)
+
+    return outside
 
 
 def at_least_float32(x: Tensor) -> Tensor:

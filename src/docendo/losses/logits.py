@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from docendo.losses.inputs import SAME_CLASSES, at_least_float32, pair
+from docendo.losses.inputs import SAME_CLASSES, at_least_float32, full_precision, pair
 
 
+@full_precision
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with the labels, mean over the batch.
 
@@ -30,6 +31,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels)
 
 
+@full_precision
 def kd(
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -86,6 +88,7 @@ def kd(
     return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True) * temperature**2
 
 
+@full_precision
 def hard_distillation(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Cross-entropy with the class that the teacher scores highest, mean over the batch: hard distillation.
 
@@ -115,6 +118,7 @@ def hard_distillation(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return F.cross_entropy(student, teacher.argmax(dim=1))
 
 
+@full_precision
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, detach_target: bool = True) -> Tensor:
     """Squared difference of logits, summed over classes, mean over the batch: the student copies the raw scores.
 

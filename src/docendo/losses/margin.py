@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, pair
+from docendo.losses.inputs import at_least_float32, full_precision, pair
 
 
+@full_precision
 def ofd(student_features: Tensor, teacher_features: Tensor, margin: Tensor) -> Tensor:
     """Partial squared difference, summed over channels and places, mean over the batch: OFD.
 
@@ -54,6 +55,7 @@ def ofd(student_features: Tensor, teacher_features: Tensor, margin: Tensor) -> T
     return ((student - target).square() * asked).sum() / len(student)
 
 
+@full_precision
 def ofd_margin(mean: Tensor, std: Tensor) -> Tensor:
     """Mean of what is below 0 of a Gaussian, for each channel: the margin of OFD.
 

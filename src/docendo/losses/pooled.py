@@ -6,9 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from docendo.losses.inputs import pair
+from docendo.losses.inputs import full_precision, pair
 
 
+@full_precision
 def feature_distance(
     student_features: Tensor, teacher_features: Tensor, reduction: Literal["sum", "mean", "batchmean"] = "batchmean"
 ) -> Tensor:

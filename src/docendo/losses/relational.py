@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from docendo.losses.inputs import pair, unit
+from docendo.losses.inputs import full_precision, pair, unit
 
 ANGLES_AT_ONCE = 2**24
 
 
+@full_precision
 def rkd_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Huber difference of the distances of samples, mean over all pairs: RKD-D.
 
@@ -48,6 +49,7 @@ def rkd_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     return F.smooth_l1_loss(_distances(student.flatten(1)), _distances(teacher.flatten(1)))
 
 
+@full_precision
 def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Huber difference of the angles that samples form, mean over all triples: RKD-A.
 

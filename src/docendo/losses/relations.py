@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from docendo.losses.inputs import pair, unit
+from docendo.losses.inputs import full_precision, pair, unit
 
 
+@full_precision
 def similarity_preserving(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Squared difference of the similarities of samples, summed over all pairs, over B^2: similarity-preserving.
 
@@ -41,6 +42,7 @@ def similarity_preserving(student_features: Tensor, teacher_features: Tensor) ->
     return (unit(s @ s.mT) - unit(t @ t.mT)).square().mean()
 
 
+@full_precision
 def pkt(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """KL divergence of who is near whom, mean over all pairs: probabilistic knowledge transfer.
 
@@ -75,6 +77,7 @@ def pkt(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     return (q * ((q + 1e-7) / (p + 1e-7)).log()).mean()
 
 
+@full_precision
 def correlation_congruence(
     student_embeddings: Tensor, teacher_embeddings: Tensor, gamma: float = 0.4, order: int = 2
 ) -> Tensor:
@@ -116,7 +119,7 @@ def correlation_congruence(
 def _shares(features: Tensor) -> Tensor:
     """Give for each sample what share of its similarity each has, (B, B)."""
     rows = unit(features.flatten(1))
-    similarity = (rows @ rows.mT + 1) / 2
+    similarity = ((rows @ rows.mT + 1) / 2).clamp(min=0)  # rounding may leave opposite rows a little below
     return similarity / similarity.sum(dim=1, keepdim=True)
 
 

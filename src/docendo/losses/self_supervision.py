@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from docendo.errors import DocendoError
-from docendo.losses.inputs import at_least_float32, one_class, pair, unit
+from docendo.losses.inputs import at_least_float32, full_precision, one_class, pair, unit
 
 
+@full_precision
 def sskd_similarity(
     student_normal: Tensor,
     student_rotated: Tensor,
@@ -63,6 +64,7 @@ def sskd_similarity(
     return (rows * kept).sum() / kept.sum().clamp(min=1) * temperature**2
 
 
+@full_precision
 def sskd_contrast(normal: Tensor, rotated: Tensor, temperature: float = 1.0) -> Tensor:
     """Cross-entropy of finding the upright image of a turned one, mean over turned images: SSKD's own task.
 
@@ -97,6 +99,7 @@ def sskd_contrast(normal: Tensor, rotated: Tensor, temperature: float = 1.0) -> 
     return F.cross_entropy(*_similarities(at_least_float32(normal), at_least_float32(rotated), temperature))
 
 
+@full_precision
 def sskd_selected(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
     """Say which samples to learn from: all that the teacher has right, and the least wrong of the others.
 

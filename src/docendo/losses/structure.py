@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from docendo.losses.inputs import averaged, pair, to_smaller_sides, unit
+from docendo.losses.inputs import averaged, full_precision, pair, to_smaller_sides, unit
 
 
+@full_precision
 def nst(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Maximum mean discrepancy of two sets of channels, mean over pairs of channels and the batch: NST.
 
@@ -49,6 +50,7 @@ def nst(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     return _kernel(s, s) + _kernel(t, t) - 2 * _kernel(s, t)
 
 
+@full_precision
 def fsp(student_first: Tensor, student_last: Tensor, teacher_first: Tensor, teacher_last: Tensor) -> Tensor:
     """Squared difference of the flow from layer to layer, mean over pairs of channels and the batch: FSP.
 
@@ -85,6 +87,7 @@ def fsp(student_first: Tensor, student_last: Tensor, teacher_first: Tensor, teac
     return F.mse_loss(_flow(student_first, student_last), _flow(teacher_first, teacher_last))
 
 
+@full_precision
 def hierarchical_context(
     student_features: Tensor, teacher_features: Tensor, levels: tuple[int, ...] = (4, 2, 1)
 ) -> Tensor:

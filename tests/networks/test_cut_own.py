@@ -141,6 +141,9 @@ def test_tokens_and_channels_last_are_seen_as_maps() -> None:
     assert stages[0].shape == (2, 17, 192)
     assert torch.equal(vit.maps(stages)[0][1, :, 2, 3], stages[0][1, 1 + 2 * 4 + 3])
     assert vit.widths == (192, 192, 192, 192)
+    # A class token and four registers on 2x2 places: nine tokens, which are no 3x3 places.
+    registers = timm.create_model("vit_small_patch14_reg4_dinov2", num_classes=3, img_size=28)
+    assert cut(registers, torch.zeros(1, 3, 28, 28)).layouts == (Layout("tokens", 5),) * 4
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from docendo.core import Output, evaluating
 from docendo.errors import DocendoError
 from docendo.networks.ends import Ends, find_ends
 from docendo.networks.staged import Layout, NetworkSpec, StagedNetwork
-from docendo.networks.trace import MODE, Mode
+from docendo.networks.trace import MODE, Mode, Values
 
 
 class CutNetwork(StagedNetwork):
@@ -176,12 +176,20 @@ def _layouts(ends: Ends) -> tuple[Layout, ...]:
     layouts = []
     for shape in shapes:
         if len(shape) == 3:
-            grid = math.isqrt(shape[1])
-            layouts.append(Layout("tokens", shape[1] - grid * grid))
+            layouts.append(Layout("tokens", shape[1] - _places(shape[1], ends.values)))
         else:
             # Where a stage has as many channels as rows, the other stages decide.
             layouts.append(Layout("channels last" if is_last and shape[1] == shape[2] else "maps"))
     return tuple(layouts)
+
+
+def _places(tokens: int, values: Values) -> int:
+    """Count the tokens that stand for places: as many as square maps had that they were made of, if any were seen.
+
+    The largest square alone would take the tokens besides for places, where these are many and places few.
+    """
+    sides = [s[2] for s in values.shapes.values() if len(s) == 4 and s[2] == s[3]]
+    return max((side * side for side in sides if side * side <= tokens), default=math.isqrt(tokens) ** 2)
 
 
 def _resolve(module: nn.Module, target: str) -> Any:

@@ -19,7 +19,7 @@ from docendo.engine import PhasePlan
 from docendo.engine.networks import Cast
 from docendo.errors import DocendoError, Interrupted
 from docendo.losses import attention_transfer, cross_entropy, hint, kd
-from docendo.methods import SOKD
+from docendo.methods import SOKD, make
 from docendo.metrics import evaluate
 from docendo.networks import create, read, save
 from tests.conftest import StopAt, same, weights
@@ -97,6 +97,13 @@ def test_gradient_matrix(switches: dict[str, Any], expected: dict[str, set[str]]
 def test_features_of_tokens_are_compared_with_those_of_maps(transfer: Any) -> None:
     plan = plan_of(SOKD(transfer=transfer), **cast("tokens", ("teacher", "student")))
     assert len(plan.terms) == {"at": 7, "hint": 9}[transfer]
+
+
+def test_kd_can_be_added_too_and_terms_say_who_teaches() -> None:
+    names = [term.name for term in plan_of(make("sokd", {"add": "kd", "kd.standardize": True})).terms]
+    assert names == [*MATRIX, "student<bridge:added kd"]
+    crd = {term.name for term in plan_of(make("sokd", {"add": "crd"})).terms}
+    assert {"student<bridge:crd", "crd<student:crd"} <= crd
 
 
 def test_weights_stand_where_they_belong() -> None:

@@ -47,6 +47,7 @@ def matrix(plan: PhasePlan) -> dict[str, set[str]]:
         ({"K": 2, "eta": 0.4}, TOLERANT),
         ({"K": 10, "primary": "label", "divisor": "k"}, TOLERANT),
         ({"eta": 1}, TOLERANT),
+        ({"eta": 1, "K": 20}, TOLERANT),
         ({"first": "label_smoothing"}, SMOOTHED),
         ({"first": "confidence_penalty"}, PENALISED),
         ({"first": "confidence_penalty", "K": 3, "primary": "label"}, PENALISED),

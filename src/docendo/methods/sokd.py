@@ -104,7 +104,8 @@ class SOKD:
             trunk = tuple(teacher.stages[: len(teacher.stages) - self.split])
             evolved = Output(bridge.logits, bridge.pooled, trunk + bridge.stages)
             for term in terms_of(lessons, net, batch, student, evolved):
-                yield term._replace(teacher="bridge")
+                taught = term._replace(teacher="bridge") if term.teacher == "teacher" else term
+                yield taught._replace(kind="added kd") if taught.kind == "kd" else taught  # beside SOKD's own
 
     def _compare(self, learner: str, teacher: str, features: tuple[Pair, Pair]) -> Iterator[LossTerm]:
         maps, pooled = features

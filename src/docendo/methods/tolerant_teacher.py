@@ -87,6 +87,7 @@ class TolerantTeacher:
         """Yield the two terms of generation 0."""
         logits = net.student(batch).logits
         labels = batch.labels if self.primary == "label" else None
-        tolerance = top_score_difference(logits, self.K, labels=labels, divisor=self.divisor)
+        k = self.K if self.eta < 1 else min(self.K, logits.shape[1])  # the strict teacher needs no K classes
+        tolerance = top_score_difference(logits, k, labels=labels, divisor=self.divisor)
         yield LossTerm("student", "labels", "ce", cross_entropy(logits, batch.labels), self.eta)
         yield LossTerm("student", "student", "tolerance", tolerance, 1 - self.eta)

@@ -4,11 +4,12 @@ import copy
 import math
 
 import pytest
+import scipy.special
 import torch
 from torch import Tensor
 
 from docendo.branches import Bank, Embeddings
-from docendo.branches.bank import _mixed
+from docendo.branches.bank import _mixed, log_mean_score
 from docendo.errors import DocendoError
 from docendo.losses import crd_log_normalization
 from docendo.networks import create
@@ -144,8 +145,16 @@ def test_the_constant_is_what_the_first_batch_would_measure() -> None:
     embeddings = torch.randn(16, 128)
     _, rows = of(embeddings, embeddings, index % CLASSES, index)
     measured = crd_log_normalization(embeddings, rows.positive, rows.every[rows.drawn], 50_000)
-    assert rows.log_normalization == pytest.approx(math.log(50_000) + 1 / (256 * 0.07**2))
+    assert rows.log_normalization == pytest.approx(math.log(50_000) + 1 / (256 * 0.07**2), abs=0.01)
     assert measured.item() == pytest.approx(rows.log_normalization, abs=0.05)
+
+
+@pytest.mark.parametrize(("dimensions", "temperature"), [(128, 0.07), (16, 0.07), (8, 0.07), (2, 0.5), (128, 0.02)])
+def test_the_mean_score_is_the_norm_of_a_von_mises_fisher_distribution(dimensions: int, temperature: float) -> None:
+    half, kappa = dimensions / 2, 1 / temperature
+    bessel = math.log(scipy.special.ive(half - 1, kappa)) + kappa
+    expected = math.lgamma(half) + (half - 1) * math.log(2 / kappa) + bessel
+    assert log_mean_score(dimensions, temperature) == pytest.approx(expected, rel=1e-12)
 
 
 def test_it_must_know_how_many_images_there_are() -> None:

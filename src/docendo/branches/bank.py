@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -61,7 +62,7 @@ class Bank(nn.Module):
     draws what it would have drawn, and processes that show it the same batch have the same bank.
 
     Rows start as random directions. The released code measures Z once, on its first batch: the mean of exp(score) over
-    all pairs, times M. Over random directions that is close to M * exp(1 / (2 * D * T^2)), which is taken here.
+    all pairs, times M. Here it is M times the mean over all directions (`log_mean_score`).
 
     Args:
         dimensions: D.
@@ -118,7 +119,7 @@ class Bank(nn.Module):
         if self.training:
             self.labels[index] = labels
         drawn = self._draw(labels, min(self.negatives, images))
-        log_z = math.log(images) + 1 / (2 * self.dimensions * self.temperature**2)
+        log_z = math.log(images) + log_mean_score(self.dimensions, self.temperature)
         rows = (
             # Copies: the rows of the batch are renewed before the loss is learned from.
             Rows(self.student[index], self.student.clone(), drawn, images, log_z),
@@ -146,6 +147,25 @@ class Bank(nn.Module):
         places = torch.arange(len(labels) * number, device=labels.device).view(-1, number)
         places = _mixed(_mixed(self.seed + self.steps) + places) % (images - same)[:, None]
         return by_label[places + same[:, None] * (places >= first[:, None])]
+
+
+@cache
+def log_mean_score(dimensions: int, temperature: float) -> float:
+    """Logarithm of the mean of exp(u . v / T) over all directions u; for large D nearly 1 / (2 D T^2).
+
+    The mean is 0F1(; D / 2; 1 / (4 T^2)), what a von Mises-Fisher distribution is normalised by.
+
+    Args:
+        dimensions: D, of u and v.
+        temperature: T, above 0.
+
+    >>> round(log_mean_score(128, 0.07), 3), round(log_mean_score(1, 2.0), 6) == round(math.log(math.cosh(0.5)), 6)
+    (0.792, True)
+    """
+    half, x = dimensions / 2, -2 * math.log(2 * temperature)
+    k = torch.arange(100 + round(2 / temperature), dtype=torch.float64)  # the largest term is before 1 / (2 T)
+    rising = torch.lgamma(half + k) - math.lgamma(half)
+    return float(torch.logsumexp(k * x - torch.lgamma(k + 1) - rising, dim=0))
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -55,3 +55,20 @@ def test_what_cannot_be_traced_answers_as_it_is() -> None:
     expected = answer({"t": network}, {"t": READS}, images)["t"].logits
     found = answer({"t": folded(network, images.images)}, {"t": READS}, images)["t"].logits
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_it_is_looked_at_with_all_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Looking(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if isinstance(x, torch.Tensor):  # and no tracer
+                seen.append(torch.backends.cudnn.allow_tf32)
+            return x.clamp(-10, 10) if x.sum() > 0 else x  # cannot be traced, so it is asked as it is
+
+    network, images = trained("resnet8"), batch()
+    network._parts()[0][0].append(Looking())
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    folded(network, images.images)
+    assert seen == [False, False]
+    assert torch.backends.cudnn.allow_tf32

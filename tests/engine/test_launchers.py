@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
@@ -126,3 +127,14 @@ def test_a_run_that_fails_leaves_nothing_wrapped() -> None:
     with pytest.raises(DocendoError, match="as ever"):
         launch(make_fabric(TrainSettings(epochs=1)), fail)
     assert {name: getattr(DataLoader, name) for name in before} == before
+
+
+def test_what_a_cpu_or_the_processes_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    for accelerator in ("auto", "cpu"):
+        with pytest.raises(DocendoError, match=r"^precision 16-mixed needs a GPU: choose bf16-mixed or 32-true"):
+            make_fabric(TrainSettings(accelerator=accelerator, precision="16-mixed"))
+    with pytest.raises(
+        DocendoError, match=r"^a batch of 2 images leaves none for some of 3 processes: give a batch si"
+    ):
+        make_fabric(TrainSettings(accelerator="cpu", devices=3, batch_size=2))

@@ -53,10 +53,11 @@ def test_packing_twice_changes_nothing() -> None:
 @pytest.mark.parametrize("packing", [Whole(5, torch.float32), Largest(2, 5, torch.float32)])
 def test_a_single_row_of_a_wider_table(packing: Whole | Largest) -> None:
     logits = torch.tensor([[1.0, 5.0, 2.0, 0.0, 4.0]])
-    wide = torch.zeros(1, packing.bytes + 3, dtype=torch.uint8)
-    wide[:, : packing.bytes] = packing.pack(logits)
-    found = packing.unpack(wide[:, : packing.bytes])
-    torch.testing.assert_close(found[0, [1, 4]], logits[0, [1, 4]])
+    for first in (0, 3):  # at an odd place, too
+        wide = torch.zeros(1, packing.bytes + 6, dtype=torch.uint8)
+        wide[:, first : first + packing.bytes] = packing.pack(logits)
+        found = packing.unpack(wide[:, first : first + packing.bytes])
+        torch.testing.assert_close(found[0, [1, 4]], logits[0, [1, 4]])
 
 
 def test_damaged_bytes_are_no_crash() -> None:

@@ -101,7 +101,21 @@ def test_a_network_answers_a_batch_once_however_often_it_is_asked(batch: Batch) 
     rehearse(phase(losses), batch)
 
 
+def test_a_learner_answers_other_images_anew(batch: Batch) -> None:
+    def losses(net: Any, batch: Batch) -> Iterator[LossTerm]:
+        mirrored = net.student(batch._replace(images=batch.images.flip(3)))
+        assert not torch.equal(mirrored.logits, net.student(batch).logits)
+        yield LossTerm("student", "student", "kd", kd(net.student(batch).logits, mirrored.logits))
+
+    (term,) = rehearse(phase(losses), batch).terms
+    assert term.value > 0
+
+
 FAULTS = {
+    "a frozen network on other images": (
+        lambda net, b: [ce(net, b), net.teacher(b._replace(images=b.images.flip(3)))],
+        r"the losses ask teacher, which is frozen, about other images than those of the batch: let the phase make them",
+    ),
     "detached": (
         lambda net, b: [ce(net, b)._replace(value=net.student(b).logits.detach().mean())],
         r'phase "student", loss term student<labels:ce: it says that student learns, but its gradient reaches nobody',

@@ -5,7 +5,8 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal, cast
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import docendo
 from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train
 from docendo.engine import ScheduleSettings
 from docendo.engine.loop import Loop
+from docendo.engine.random_state import set_rng_state
 from docendo.errors import DocendoError, Interrupted
 from docendo.losses import cross_entropy, kd
 from docendo.methods import KD
@@ -85,12 +87,14 @@ def test_settings_act_and_resume_bit_for_bit(sets: dict[str, Any], small_run: Sm
     assert same(weights(straight.folder, "student"), weights(resumed.folder, "student"))
 
 
-@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
-def test_precisions_train_and_resume(precision: str, small_run: SmallRun) -> None:
-    straight = small_run("kd", "straight", precision=precision)
+@pytest.mark.parametrize(
+    ("precision", "sets"), [("64-true", {}), ("bf16-mixed", {}), ("bf16-true", {}), ("bf16-true", {"ema": 0.5})]
+)
+def test_precisions_train_and_resume(precision: str, sets: dict[str, Any], small_run: SmallRun) -> None:
+    straight = small_run("kd", "straight", precision=precision, set=sets)
     with pytest.raises(Interrupted):
-        small_run("kd", "stopped", precision=precision, progress=StopAt(11))
-    resumed = small_run("kd", "stopped", precision=precision, resume=True)
+        small_run("kd", "stopped", precision=precision, set=sets, progress=StopAt(11))
+    resumed = small_run("kd", "stopped", precision=precision, set=sets, resume=True)
     assert same(weights(straight.folder, "student"), weights(resumed.folder, "student"))
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in weights(straight.folder, "student").values())
 
@@ -256,3 +260,17 @@ def test_the_callers_random_state_is_left_alone(small_run: SmallRun) -> None:
     expected = torch.get_rng_state()
     small_run("sftn")
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+@pytest.mark.parametrize(("processes", "reached"), [(1, False), (2, True)])
+def test_several_processes_have_a_gradient_of_what_counts_nothing_yet(processes: int, reached: bool) -> None:
+    late, early = (torch.ones(1, requires_grad=True) for _ in range(2))
+    terms = (LossTerm("s", "labels", "ce", early.sum()), LossTerm("s", "t", "hint", late.sum(), 0.0))
+    loop = cast(Loop, SimpleNamespace(processes=processes))
+    Loop._total(loop, terms, None).backward()
+    assert early.grad is not None
+    assert (late.grad is not None) is reached
+
+
+def test_the_random_state_of_gpus_that_are_no_longer_seen_is_left() -> None:
+    set_rng_state({"cpu": torch.get_rng_state(), "cuda": [torch.zeros(16, dtype=torch.uint8)] * 3})

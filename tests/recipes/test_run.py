@@ -137,6 +137,28 @@ def test_a_run_from_before_there_was_a_setting_is_known_again(small_run: SmallRu
         small_run("plain", set={"compile": "frozen"}, resume=True)
 
 
+def test_a_run_goes_on_on_another_machine(small_run: SmallRun) -> None:
+    straight = small_run("kd", out="straight")
+    with pytest.raises(Interrupted):
+        small_run("kd", progress=StopAt(3))
+    with pytest.raises(Interrupted):
+        small_run("kd", resume=True, set={"checkpoint_seconds": 5, "data.workers": 0}, progress=StopAt(3))
+    run = small_run("kd", resume=True, set={"teacher_memory": "off", "accelerator": "cpu"})
+    assert same(weights(run.folder, "teacher"), weights(straight.folder, "teacher"))
+
+
+def test_a_checkpoint_from_before_there_was_a_setting_is_known_again(small_run: SmallRun) -> None:
+    straight = small_run("plain", out="straight")
+    with pytest.raises(Interrupted):
+        small_run("plain", out="run", progress=StopAt(6))
+    (checkpoint,) = (straight.folder.parent / "run" / "checkpoints").glob("*.pt")
+    recipe = json.loads(torch.load(checkpoint, weights_only=True)["made_from"])["recipe"]
+    assert "frozen_precision" not in recipe
+    assert recipe["epochs"] == 2
+    run = small_run("plain", resume=True)
+    assert same(weights(run.folder, "student"), weights(straight.folder, "student"))
+
+
 def test_a_finished_run_is_only_read(small_run: SmallRun) -> None:
     run = small_run("kd")
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*.safetensors")}

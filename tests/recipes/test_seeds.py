@@ -169,10 +169,14 @@ def test_the_first_seed_is_shown_and_of_the_others_how_phases_end(small_seeds: S
         ({"seeds": ()}, r"seeds is \[\], but must be different seeds, at least one"),
         ({"seeds": (1, 1)}, r"seeds is \[1, 1\], but must be different"),
         ({"seeds": (0, -1)}, "seed is -1, but should be greater than or equal to 0"),
+        ({"log": "wandb"}, "log is wandb, which has one run in a process, but the runs of 2 seeds share one"),
         ({"devices": 2}, "train with several seeds works in one process"),
     ],
 )
-def test_wrong_input_is_refused(options: Mapping[str, Any], message: str, tmp_path: Path, small_seeds: Seeds) -> None:
+def test_wrong_input_is_refused(
+    options: Mapping[str, Any], message: str, tmp_path: Path, small_seeds: Seeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("docendo.recipes.seeds.check_log", lambda log: None)  # as if it were installed
     with pytest.raises(DocendoError, match=message):
         small_seeds("plain", **options)
     assert not (tmp_path / "seeds").exists()

@@ -15,6 +15,8 @@ from docendo.errors import DocendoError, Interrupted
 from docendo.studies import search as searching
 from docendo.studies.definition import read_definition
 from docendo.studies.search import Search
+from docendo.studies.space import Range
+from docendo.studies.trial import suggest
 from tests.conftest import SMALL, StopAt
 
 TEST_IMAGES = 359
@@ -126,3 +128,10 @@ def test_mistakes_are_found_before_anything_is_trained(more: dict[str, Any], mes
     with pytest.raises(DocendoError, match=message):
         tune(tmp_path / "out", **more)
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_are_unset_and_whole_are_searched_as_whole_numbers() -> None:
+    trial = optuna.trial.FixedTrial({"data.pad": 2, "lr": 0.25, "epochs": 7})
+    ranges = {"data.pad": Range(low=0, high=4), "lr": Range(low=0.1, high=0.5), "epochs": Range(low=5, high=9)}
+    chosen = suggest(trial, ranges, {})
+    assert [type(value) for value in chosen.values()] == [int, float, int]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,7 +37,7 @@ def folded(network: Any, images: Tensor) -> nn.Module:
     """
     fast = Folded(network)
     x = y = images
-    with torch.no_grad():
+    with torch.no_grad(), _exactly():
         for slow_stage, fast_stage in zip(network.stages, fast.stages, strict=True):
             x, y = slow_stage(x), fast_stage(y)
             if not _alike(x, y):
@@ -49,6 +51,16 @@ def _fold(part: nn.Module) -> nn.Module:
         return fuse(part)
     except Exception:  # tracing fails in many ways on code that looks at its input; such a part stays as it is
         return part
+
+
+@contextmanager
+def _exactly() -> Iterator[None]:
+    """Let convolutions on a GPU count all digits, which is not what they do by default."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _alike(x: Tensor, y: Tensor) -> bool:

@@ -79,7 +79,7 @@ class State:
                     "drifted": buffers_of(self.drifting),
                     "optimizer": self.optimizer.state_dict(),
                     "scaler": self.fabric.strategy.precision.state_dict(),
-                    "ema": self.ema.module.state_dict() if self.ema else None,
+                    "ema": self.ema.state() if self.ema else None,
                     "meter": self.meter.state(),
                     "rng": random,
                 }
@@ -96,7 +96,7 @@ class State:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         if self.ema:
-            self.ema.module.load_state_dict(saved["ema"])
+            self.ema.load(saved["ema"])
         self.meter.load(saved["meter"])
         set_rng_state(saved["rng"][self.fabric.global_rank % len(saved["rng"])])
 
@@ -221,8 +221,8 @@ class Loop:
     def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
         """Sum the weighted terms of the learner whose turn it is, or all."""
         weighted = [(term.weight if turn in (None, term.role) else 0.0, term.value) for term in terms]
-        # DDP waits for a gradient of every parameter: in turns, the others' terms count nothing, but count.
-        keep_all = turn is not None and self.processes > 1
+        # DDP waits for a gradient of every parameter: what counts nothing yet, or in another's turn, still counts.
+        keep_all = self.processes > 1
         return cast(Tensor, sum(weight * value for weight, value in weighted if weight or keep_all))
 
     def _keep_gradients_of(self, turn: str | None) -> None:
@@ -308,7 +308,7 @@ class Loop:
 
         def answers(batch: Batch) -> dict[str, Tensor]:
             batch = batch._replace(images=batch.images.to(DTYPES.get(self.settings.precision, torch.float32)))
-            net = together(learners, answer(frozen, self.plan.reads, batch))
+            net = together(learners, answer(frozen, self.plan.reads, batch), batch)
             found = {role: getattr(net, role)(batch).logits for role, n in learners.items() if isinstance(n, Staged)}
             return {**found, **(self.phase.predictions(net, batch) if self.phase.predictions else {})}
 

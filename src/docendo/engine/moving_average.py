@@ -24,6 +24,17 @@ class MovingAverage:
         """A copy of the module with the averaged weights."""
         return self._average.module.of
 
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint keeps: the average, and the random state by which timm rounds one in bfloat16."""
+        rounding = getattr(self._average, "_sr_generator", None)  # of newer versions
+        return {"weights": self.module.state_dict(), "rounding": rounding.get_state() if rounding else None}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.module.load_state_dict(state["weights"])
+        if state["rounding"] is not None and hasattr(self._average, "_sr_generator"):
+            self._average._sr_generator.set_state(state["rounding"])
+
     def update(self, module: nn.Module) -> None:
         """Take the module's weights of now into the average."""
         self._average.update(_EachOnce(module))

@@ -56,13 +56,19 @@ class Learners(nn.Module):
             batch: the batch.
             answers: the `Output` of each frozen network for this batch, by role.
         """
-        return Terms(self.losses(together(self.roles, answers), batch))
+        return Terms(self.losses(together(self.roles, answers, batch), batch))
 
 
-def together(learners: Any, answers: Mapping[str, Any]) -> Cast:
-    """Give the networks of one step by role: learners that answer each batch once, and what frozen networks said."""
+def together(learners: Any, answers: Mapping[str, Any], batch: Batch) -> Cast:
+    """Give the networks of one step by role: learners that answer each batch once, and what frozen networks said.
+
+    Args:
+        learners: modules by role.
+        answers: what frozen networks said of the batch, by role.
+        batch: of the step.
+    """
     learning = {role: _once_a_step(module) for role, module in learners.items()}
-    return Cast({**learning, **{role: _answering(answer) for role, answer in answers.items()}})
+    return Cast({**learning, **{role: _answering(role, answer, batch) for role, answer in answers.items()}})
 
 
 class Terms:
@@ -76,20 +82,30 @@ class Terms:
 
 
 def _once_a_step(module: nn.Module) -> Callable[..., Any]:
-    known: dict[str, Any] = {}
+    known: list[tuple[Tensor, Any]] = []
 
     def call(first: Any, *rest: Any) -> Any:
         if not isinstance(first, Batch):
             return module(first, *rest)
-        if "output" not in known:
-            known["output"] = module(first.images, *rest)
-        return known["output"]
+        for images, output in known:
+            if images is first.images:
+                return output
+        known.append((first.images, module(first.images, *rest)))
+        return known[-1][1]
 
     return call
 
 
-def _answering(answer: Any) -> Callable[[Batch], Any]:
-    return lambda batch: answer
+def _answering(role: str, answer: Any, asked: Batch) -> Callable[[Batch], Any]:
+    def call(batch: Batch) -> Any:
+        if batch.images is not asked.images:
+            raise WiringError(
+                f"the losses ask {role}, which is frozen, about other images than those of the batch: let the phase "
+                "make them (views=), so that all networks see them"
+            )
+        return answer
+
+    return call
 
 
 def fit(learners: Mapping[str, nn.Module], images: int) -> None:

@@ -105,5 +105,5 @@ class Largest:
 
 
 def _numbers(rows: Tensor, dtype: torch.dtype) -> Tensor:
-    """Read bytes (N, bytes) as numbers; a single row of a wider tensor has a stride that `view` would not take."""
-    return rows.reshape(-1).view(dtype).view(len(rows), -1)
+    """Read bytes (N, bytes) as numbers; a row of a wider tensor may begin, or lie, where `view` would not take it."""
+    return rows.reshape(-1).clone().view(dtype).view(len(rows), -1)

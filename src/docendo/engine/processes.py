@@ -92,7 +92,13 @@ def make_fabric(settings: TrainSettings) -> Fabric:
     if strategy == "auto" and devices * nodes > 1:
         interactive = hasattr(sys, "ps1") or "ipykernel" in sys.modules
         strategy = "ddp" if launcher or nodes > 1 else "ddp_notebook" if interactive else "ddp_spawn"
-    if settings.precision == "16-mixed" and settings.accelerator == "cpu":
+    if settings.batch_size < devices * nodes:
+        raise DocendoError(
+            f"a batch of {settings.batch_size} images leaves none for some of {devices * nodes} processes: give a "
+            f"batch size of at least {devices * nodes}"
+        )
+    on_a_cpu = not torch.accelerator.is_available() if settings.accelerator == "auto" else settings.accelerator == "cpu"
+    if settings.precision == "16-mixed" and on_a_cpu:
         raise DocendoError("precision 16-mixed needs a GPU: choose bf16-mixed or 32-true on a cpu")
     try:
         return Fabric(

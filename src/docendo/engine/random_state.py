@@ -16,9 +16,9 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore the random state of this process."""
+    """Restore the random state of this process, of as many GPUs as it sees now."""
     torch.set_rng_state(state["cpu"])
-    for device, cuda in enumerate(state["cuda"]):
+    for device, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda, device)
 
 

@@ -137,7 +137,7 @@ def _losses_of(phase: Phase, learners: Learners, batch: Batch) -> tuple[dict[str
     with torch.enable_grad():
         terms = list(learners(batch, recorded))
     if phase.predictions is not None:
-        phase.predictions(together(learners.roles, recorded), batch)
+        phase.predictions(together(learners.roles, recorded, batch), batch)
     names = [t.name for t in terms]
     if not terms:
         raise WiringError(f'phase "{phase.name}" has no loss terms: its losses must yield LossTerm(...)')

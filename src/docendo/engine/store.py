@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,13 @@ from docendo.files import write_atomically
 
 Fingerprint = dict[str, Any]
 
-_OF_THE_MACHINE = {
-    "accelerator",
-    "devices",
-    "nodes",
-    "strategy",
-    "shard_frozen",
-    "teacher_memory",
-    "checkpoint_seconds",
+OF_THE_MACHINE: Any = {
+    **dict.fromkeys(
+        ("accelerator", "devices", "nodes", "strategy", "shard_frozen", "teacher_memory", "checkpoint_seconds"), True
+    ),
+    "data": {"workers": True, "root": True, "download": True},
 }
+"""Settings that say how a run is carried out and not what it learns: a run may go on with others of them."""
 
 
 def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> Fingerprint:
@@ -47,8 +45,9 @@ def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> 
     what = f"{owner!r}.{losses.__name__}" if owner is not None else getattr(losses, "__qualname__", repr(losses))
     return {
         "phase": phase.name,
-        "losses": what,
-        "recipe": settings.model_dump(mode="json", exclude=_OF_THE_MACHINE),
+        "losses": re.sub(r" at 0x[0-9a-f]+", "", what),  # where a function lies in memory is nothing it depends on
+        # What is as it is by default is left out, so that settings which come with a later version change nothing.
+        "recipe": settings.model_dump(mode="json", exclude=OF_THE_MACHINE, exclude_defaults=True),
         "data": data,
         "seed": seed,
         "stream": stream_of(phase),
@@ -125,7 +124,7 @@ class Slot:
                 f"{path}: damaged checkpoint ({_first_line(error)}); delete it to repeat that phase"
             ) from error
         now = json.loads(json.dumps(self.made_from))
-        changed = [f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]]
+        changed = list(_differences(then, now))
         if changed:
             raise DocendoError(
                 f"{path}: stale, it was made from something else ({'; '.join(changed)}); "
@@ -163,6 +162,16 @@ class Records:
         """Add the rows of a finished phase."""
         self._rows += phase_rows
         self.write([])
+
+
+def _differences(then: Fingerprint, now: Fingerprint, of: str = "") -> Iterator[str]:
+    """Say what was another, key by key."""
+    for key in {**then, **now}:
+        was, this = then.get(key), now.get(key)
+        if isinstance(was, dict) and isinstance(this, dict):
+            yield from _differences(was, this, f"{of}{key}: ")
+        elif was != this:
+            yield f"{of}{key} was {'unset' if was is None else was}, is {'unset' if this is None else this}"
 
 
 def _first_line(error: BaseException) -> str:

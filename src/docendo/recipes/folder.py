@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import yaml
 from pydantic import ValidationError
 
+from docendo.engine.store import OF_THE_MACHINE
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
 from docendo.methods.names import label_of
@@ -98,7 +99,7 @@ def check_folder(path: Path, settings: RunSettings, *, resume: bool) -> None:
         raise DocendoError(f"{config} cannot be read ({error}): choose another --out") from error
     with contextlib.suppress(ValidationError):  # settings that are younger than that run had their defaults in it
         then = RunSettings.model_validate(then).model_dump(mode="json")
-    now = settings.model_dump(mode="json")
+    now = settings.model_dump(mode="json", exclude=OF_THE_MACHINE)
     differences = [
         f"{k} is {_at(then, k)} there, {_at(now, k)} here" for k in _flat(now) if _at(then, k) != _at(now, k)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def _prefill(fabric: Fabric, request: Request, progress: Progress) -> dict[str, 
 def _fill(loop: Loop, progress: Progress) -> None:
     train, settings = loop.data.train, loop.settings
     views = train.augmentation.count or 0
-    size = settings.batch_size
+    # Training leaves out a last batch of one image; here it counts too.
+    size = next(size for size in itertools.count(settings.batch_size) if len(train) % size != 1)
     progress.phase(f"memory of {', '.join(sorted(loop.memory.roles))}", views, -(-len(train) // size), 0)
     everyone = torch.arange(len(train))
     for view in range(views):

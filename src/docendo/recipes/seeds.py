@@ -67,6 +67,11 @@ def train_seeds(
         raise DocendoError(f"seeds is {list(seeds)}, but must be different seeds, at least one, such as [0, 1, 2]")
     if log is not None:
         check_log(log)
+        if log != "tensorboard" and len(seeds) > 1:
+            raise DocendoError(
+                f"log is {log}, which has one run in a process, but the runs of {len(seeds)} seeds share one: log to "
+                "tensorboard, or train each seed by a command of its own"
+            )
     requests = [
         request_of_one("train with several seeds", method, {**named, "seed": seed}, set, config) for seed in seeds
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -21,6 +21,16 @@ from docendo.networks.weights import read
 from docendo.recipes.protocols import RECIPES, Recipe, Values, recipe_named
 
 _SUFFIXES = {".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt"}
+
+
+_GROUPS = {
+    "settings": "temperature: 4",
+    "networks": "student: resnet8",
+    "data": "name: digits",
+    "optimizer": "name: sgd",
+    "schedule": "name: cosine",
+}
+"""What groups of settings hold in a configuration file, by example."""
 
 
 class RunSettings(TrainSettings):
@@ -65,6 +75,12 @@ class Request:
         values = _read(Path(config)) if config is not None else {}
         template = make(method) if isinstance(method, str) else method
         name = name_of(template)
+        for group in ("settings", "networks", "data", "optimizer", "schedule"):
+            if group in values and not isinstance(values[group], dict):
+                raise DocendoError(
+                    f"{config}: {group} is {values[group]!r}, but should be keys and values of its own, such as "
+                    f"{_GROUPS[group]}"
+                )
         own = {**values.pop("settings", {})}
         of_config = values.get("recipe")
         of_method = values.pop("method", name)
@@ -198,16 +214,25 @@ def _of_what_is_added(key: str, name: str, method_keys: set[str]) -> str:
     )
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from _keys(info.annotation, f"{prefix}{name}.")
         elif name not in ("method", "settings", "networks"):
-            yield prefix + name
+            yield prefix + name, info.annotation
 
 
-RUN_KEYS = tuple(_keys(RunSettings))
+def _is_whole(annotation: Any) -> bool:
+    """Say whether values of this type, or those that are set, are whole numbers."""
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(annotation)]
+    return [kind for kind in kinds or [annotation] if kind is not type(None)] == [int]
+
+
+RUN_KEYS = tuple(key for key, _ in _keys(RunSettings))
 """The dotted names of a run's settings, as `--set` takes them."""
+
+WHOLE_NUMBERS = frozenset(key for key, annotation in _keys(RunSettings) if _is_whole(annotation))
+"""Those among them that are whole numbers where they are set."""
 
 
 def names_weights(network: str) -> bool:

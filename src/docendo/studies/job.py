@@ -93,8 +93,8 @@ def measure_job(job: Job, folder: Path, progress: Progress) -> None:
     """Measure a finished run beyond its accuracy, for the report; a run stands without, too."""
     try:
         measure(folder / job.name)
-    except DocendoError as error:
-        progress.say(f"warning: not measured: {error}")
+    except Exception as error:  # such as memory that runs out; the run itself is done
+        progress.say(f"warning: not measured: {error or type(error).__name__}")
 
 
 def failure_of(error: Exception, out: Path) -> str:

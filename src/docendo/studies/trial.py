@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from docendo.engine.progress import Losses, Progress
 from docendo.recipes import train
+from docendo.recipes.settings import WHOLE_NUMBERS
 from docendo.studies.job import Job, failure_of
 from docendo.studies.space import Range
 
@@ -75,7 +76,7 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Range], now: Mapping[str, A
     Args:
         trial: the search's.
         space: what it may choose from.
-        now: the settings as they are, which say what is a whole number.
+        now: the settings as they are, which say of a method's own what is a whole number.
     """
     chosen: dict[str, Any] = {}
     for key, among in space.items():
@@ -84,7 +85,7 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Range], now: Mapping[str, A
             continue
         assert among.low is not None  # a range without choices has both ends
         assert among.high is not None
-        if isinstance(now.get(key), int):
+        if isinstance(now.get(key), int) or key in WHOLE_NUMBERS:
             chosen[key] = trial.suggest_int(key, round(among.low), round(among.high), log=among.log)
         else:
             chosen[key] = trial.suggest_float(key, among.low, among.high, log=among.log)

@@ -207,8 +207,16 @@ def test_a_killed_prefill_goes_on(teacher: Path, asked: list[int]) -> None:
 
 
 def test_a_prefill_needs_a_trained_teacher(teacher: Path) -> None:
-    with pytest.raises(DocendoError, match="at has no frozen network here whose answers could be remembered"):
+    with pytest.raises(
+        DocendoError, match=r"nothing of at here .*: teacher answers anew at every step: its features are read"
+    ):
         docendo.prefill("at", teacher=teacher, student="resnet8", set={"data.train_images": 200})
+    with pytest.raises(DocendoError, match="nothing of kd here can be remembered: teacher_memory is off"):
+        docendo.prefill("kd", teacher=teacher, student="resnet8", teacher_memory="off")
+    with pytest.raises(
+        DocendoError, match=r"teacher answers anew at every step: views are drawn anew .* data\.pool=16"
+    ):
+        docendo.prefill("kd", teacher=teacher, student="resnet8", set={"data.augment": "resized_crop"})
     with pytest.raises(DocendoError, match="kd has no frozen network here whose answers could be remembered"):
         docendo.prefill("kd", teacher="resnet8", student="resnet8", set={"data.train_images": 200})
 

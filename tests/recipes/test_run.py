@@ -21,6 +21,7 @@ import docendo
 from docendo.errors import DocendoError, Interrupted
 from docendo.methods import KD
 from docendo.networks import create, load, save
+from docendo.recipes.run import read_run
 from docendo.recipes.settings import RUN_KEYS, Request
 from tests.conftest import SMALL, Said, StopAt, same, weights
 
@@ -376,3 +377,42 @@ def test_the_default_folder_is_named_after_the_run(monkeypatch: pytest.MonkeyPat
         "student": "resnet8",
     }
     shutil.rmtree("runs")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{bad", r"damaged \(Expecting property name"),
+        ("{}", r"damaged \(there is no method\)"),
+        ("[]", "no JSON object"),
+    ],
+)
+def test_damaged_results_are_said_in_a_line_by_all_who_read_them(small_run: SmallRun, text: str, reason: str) -> None:
+    run = small_run("plain", student="resnet8", epochs=1)
+    results = run.folder / "results.json"
+    before = results.read_text()
+    results.write_text(text)
+    for read in (docendo.evaluate, docendo.measure, lambda folder: docendo.predict(folder, "photo.png"), read_run):
+        with pytest.raises(DocendoError, match=rf"results\.json .*{reason}"):
+            read(run.folder)
+    results.unlink()
+    again = small_run("plain", student="resnet8", epochs=1, resume=True)  # moved away, it is made again
+    assert again.results["networks"] == json.loads(before)["networks"]
+
+
+def test_one_number_may_stand_for_a_list_of_one() -> None:
+    sets = {"data.mean": "0.5", "data.std": "0.25", "schedule.milestones": "0.5"}
+    settings = Request("plain", {}, sets).resolve(image_size=8, networks={"student": "resnet8"})
+    assert (settings.data.mean, settings.data.std, settings.schedule.milestones) == ((0.5,), (0.25,), (0.5,))
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("epochs: 3\nepochs: 5\n")
+    with pytest.raises(DocendoError, match=r'is not a YAML file: "epochs" is there twice'):
+        Request("plain", {}, {}, config)
+    config.write_text("data: digits\n")
+    with pytest.raises(
+        DocendoError, match=r"data is 'digits', but should be keys and values of its own, such as name:"
+    ):
+        Request("plain", {"data.name": "digits"}, {}, config)

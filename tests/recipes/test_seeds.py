@@ -180,3 +180,10 @@ def test_wrong_input_is_refused(
     with pytest.raises(DocendoError, match=message):
         small_seeds("plain", **options)
     assert not (tmp_path / "seeds").exists()
+
+
+def test_a_folder_of_other_things_is_left_alone(small_seeds: Seeds, tmp_path: Path) -> None:
+    (tmp_path / "seeds" / "cat").mkdir(parents=True)
+    with pytest.raises(DocendoError, match=r"seeds holds other things than runs of seeds: choose an empty or new fold"):
+        small_seeds("plain")
+    assert [p.name for p in (tmp_path / "seeds").iterdir()] == ["cat"]

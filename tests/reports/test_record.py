@@ -94,6 +94,9 @@ def test_a_number_of_images_that_results_hold_is_believed(made: Made, tmp_path: 
     assert read_record(tmp_path).groups[0].tested() == 4
 
 
+RESULTS = json.dumps({"method": "kd", "seed": 0, "data": "digits", "deployed": "student", "networks": {"student": {}}})
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -101,7 +104,8 @@ def test_a_number_of_images_that_results_hold_is_believed(made: Made, tmp_path: 
         ({"config.yaml": "epochs: 3"}, "has not finished: go on with it by --resume"),
         ({"results.json": "{"}, r"results\.json is damaged"),
         ({"results.json": "[]"}, "holds no JSON object"),
-        ({"results.json": "{}", "config.yaml": "["}, r"config\.yaml is not a YAML file"),
+        ({"results.json": "{}"}, r"results\.json is damaged \(there is no method\)"),
+        ({"results.json": RESULTS, "config.yaml": "["}, r"config\.yaml is not a YAML file"),
     ],
 )
 def test_what_cannot_be_read_is_named(files: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -137,3 +141,10 @@ def test_the_curve_is_of_the_last_phase_alone(made: Made, tmp_path: Path) -> Non
         {"phase": "teacher", "epoch": 1, "loss/teacher<labels:ce": 1.0, "val_top1/teacher": 0.9},
     ]
     assert made("ban-0", 0.3, rows=rows).curve() == [(1, 25.0)]
+
+
+def test_runs_of_seeds_side_by_side_bear_their_methods_name(study: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        shutil.copytree(study / "runs" / f"kd-seed{seed}", tmp_path / "several" / f"seed-{seed}")
+    (group,) = read_record(tmp_path / "several").groups
+    assert [(cell.label, sorted(cell.runs)) for cell in group.cells] == [("kd", [0, 1])]

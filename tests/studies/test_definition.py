@@ -98,3 +98,9 @@ def test_the_example_of_the_docs_is_a_study() -> None:
     assert labels == ["plain", "kd-temperature2", "kd-temperature4", "kd-temperature8", "kd+at"]
     assert definition.networks[0] == {"teacher": "wrn_40_2", "student": "wrn_16_2"}
     assert definition.vary == {"lr": (0.05, 0.1)}
+
+
+def test_a_list_without_values_is_refused() -> None:
+    methods = ["plain", {"method": "kd", "settings": {"temperature": []}}]
+    with pytest.raises(DocendoError, match=r"^kd: temperature is \[\], but must be a value, or values to compare$"):
+        choices_of(study_settings({"methods": methods}).methods)

@@ -119,6 +119,8 @@ def test_a_search_that_was_stopped_goes_on_in_the_same_run(
         ({"search": ["temperatur=1:2"]}, r'unknown setting "temperatur" of kd; did you mean "temperature"\?'),
         ({"search": ["temperature=-1:2"]}, "kd: temperature is -1.0, but must be a number above 0"),
         ({"search": ["lr=0.1:0.2"], "set": {"lr": 0.1}}, "lr is set to 0.1, and searched, too"),
+        ({"search": ["seed=1:2"]}, "seed cannot be searched: all trials are judged by one seed on the same images"),
+        ({"search": ["temperature=1:8", "temperature=2:3"]}, "temperature is to be searched twice: give each KEY once"),
         ({"method": "plain"}, "plain has no numbers to search: say what by --search KEY=LOW:HIGH"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from docendo.cli.errors import number
 from docendo.cli.show import Output, count
 from docendo.cli.study import Jobs, show_study
 from docendo.errors import DocendoError
+from docendo.files import read_results
 from docendo.numbers import amount
 
 METHODS = ("plain", "kd", "sftn", "teskd", "tolerant_teacher", "ctkd", "sokd")
@@ -42,7 +42,7 @@ def demo(
             METHODS, seeds=chosen, data="digits", epochs=epochs, jobs=jobs, out=out, watch=watch, command=command
         )
     show_study(done, shown, report=True)
-    networks = json.loads((out / "runs" / f"kd-seed{chosen[0]}" / "results.json").read_text())["networks"]
+    networks = read_results(out / "runs" / f"kd-seed{chosen[0]}")["networks"]
     sizes = (f"{r} {count(n['parameters'])} parameters, {amount(n['macs'])} MACs" for r, n in networks.items())
     shown.print(f"Sizes: {'; '.join(sizes)}.", soft_wrap=True)
     shown.print(f"Try: docendo evaluate {out / 'runs' / f'sftn-seed{chosen[0]}'}", soft_wrap=True)

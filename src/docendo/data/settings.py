@@ -101,6 +101,8 @@ class DataSettings(pydantic.BaseModel, extra="forbid", frozen=True):
     @pydantic.model_validator(mode="after")
     def _in_range(self) -> DataSettings:
         # Raised as DocendoError, which pydantic lets through: its own errors are several lines long.
+        if not self.name.strip():
+            raise DocendoError("data is empty: name a data set, or a path to images")
         if not 0 <= self.validation <= 0.5:
             raise DocendoError(
                 f"validation={self.validation} is out of range: it is the fraction of the training images kept for "

@@ -101,11 +101,10 @@ class SOKD:
             yield from self._compare("student", "bridge", net.student_adapter(student, bridge))
             yield from self._compare("bridge", "student", net.bridge_adapter(bridge, student))
         if lessons:
-            trunk = tuple(teacher.stages[: len(teacher.stages) - self.split])
-            evolved = Output(bridge.logits, bridge.pooled, trunk + bridge.stages)
-            for term in terms_of(lessons, net, batch, student, evolved):
-                taught = term._replace(teacher="bridge") if term.teacher == "teacher" else term
-                yield taught._replace(kind="added kd") if taught.kind == "kd" else taught  # beside SOKD's own
+            stages = *teacher.stages[: len(teacher.stages) - self.split], *bridge.stages
+            for term in terms_of(lessons, net, batch, student, Output(bridge.logits, bridge.pooled, stages)):
+                by = {"teacher": "bridge"}.get(term.teacher, term.teacher)
+                yield term._replace(teacher=by, kind={"kd": "added kd"}.get(term.kind, term.kind))
 
     def _compare(self, learner: str, teacher: str, features: tuple[Pair, Pair]) -> Iterator[LossTerm]:
         maps, pooled = features

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from docendo.data import Adaptation, DataSet, DataSettings, Expectation, image_a
 from docendo.data.images import stored_side
 from docendo.engine.networks import lay_out
 from docendo.errors import DocendoError, nearest
+from docendo.files import read_results
 from docendo.networks import StagedNetwork
 from docendo.networks.weights import LoadedWeights, read
 from docendo.recipes.settings import data_of
@@ -50,7 +50,7 @@ def weights_of(path: str | Path, role: str | None = None) -> Path:
             if unfinished
             else f"{path} is neither a weights file nor a run folder (it has no results.json)"
         )
-    found = json.loads(results.read_text())
+    found = read_results(path)
     role = role or found["deployed"]
     if role not in found["networks"]:
         raise DocendoError(f'{path} has no network in the role "{role}"; {nearest(role, found["networks"])}')
@@ -205,7 +205,7 @@ def probe(
 
 def predict(
     source: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     *,
     top: int = 5,
     role: str | None = None,
@@ -215,7 +215,7 @@ def predict(
 
     Args:
         source: a weights file or a run folder.
-        images: paths of images of any size; of an image inside a Parquet file, "FILE.parquet#ROW".
+        images: paths of images of any size, or one; of an image inside a Parquet file, "FILE.parquet#ROW".
         top: how many classes to give for each.
         role: which network of a run folder; by default the deployed one.
         device: where to compute; by default a GPU if there is one.
@@ -236,7 +236,7 @@ def predict(
     where = device_of(device)
     network = _placed(loaded, where).eval()
     predictions = []
-    for image in images:
+    for image in [images] if isinstance(images, str | Path) else images:
         decoded = image_at(image, stored_side(spec.image_size, ratio))
         pixels = prepare(decoded, spec.channels, spec.image_size, ratio)
         with torch.no_grad():
@@ -268,7 +268,9 @@ def _data_settings(
             raise DocendoError(f"{source} does not say which images to evaluate on: add --data NAME or --data PATH")
         known_data = data_of(config)
         return known_data if root is None else known_data.model_copy(update={"root": str(root)})
-    known: Mapping[str, Any] = loaded.extra.get("data", {})
+    # Which of its own images a run used says nothing of others.
+    of_the_run = ("train_images", "skip_corrupt")
+    known = {key: value for key, value in loaded.extra.get("data", {}).items() if key not in of_the_run}
     given = {
         "name": str(data),
         "image_size": loaded.network.spec.image_size,

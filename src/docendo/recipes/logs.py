@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from docendo.engine.progress import Progress, Silent
 from docendo.errors import DocendoError, nearest
+from docendo.files import read_results
 from docendo.recipes.trackers import LOGS, Values
 
 
@@ -46,7 +46,7 @@ def logging_to(name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator
     well = False
     try:
         yield log
-        log.values(_results(json.loads(results.read_text())), None)
+        log.values(_results(read_results(folder)), None)
         well = True
     finally:
         log.close(well)

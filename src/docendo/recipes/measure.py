@@ -18,7 +18,7 @@ from docendo import __version__
 from docendo.data import DataSet, DataSettings, Expectation, Split, load
 from docendo.engine.networks import lay_out
 from docendo.errors import DocendoError
-from docendo.files import write_atomically
+from docendo.files import read_results, write_atomically
 from docendo.metrics import profile, stage_similarity
 from docendo.networks import StagedNetwork
 from docendo.networks.weights import read
@@ -75,8 +75,10 @@ def measure(
         DocendoError: a run that has not finished, weights or images that are not there, a logit that is not finite.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise DocendoError(f"{folder} is no folder: give that of a finished run")
     weights_of(folder)  # says what is wrong with a folder that holds no finished run
-    results = json.loads((folder / "results.json").read_text())
+    results = read_results(folder)
     placed_on = device_of(device)
     images = (images or load(data_of(folder / "config.yaml"))).to(placed_on)
     networks = {role: _placed(path, images, placed_on) for role, path in files_of(folder, results).items()}

@@ -16,6 +16,7 @@ from docendo.engine import Trainer
 from docendo.engine.loop import Loop, converted
 from docendo.engine.processes import launch, make_fabric
 from docendo.engine.progress import Progress, Silent
+from docendo.engine.teacher_memory import why_not
 from docendo.errors import DocendoError, Interrupted
 from docendo.recipes.settings import Request, RunSettings, names_weights
 from docendo.recipes.walk import request_of_one, walk
@@ -53,6 +54,7 @@ def prefill(
 
 def _prefill(fabric: Fabric, request: Request, progress: Progress) -> dict[str, int]:
     remembered: dict[str, int] = {}
+    reasons: list[str] = []
 
     def fill(trainer: Trainer, settings: RunSettings, phase: Phase) -> None:
         trained = {role for role, network in settings.networks.items() if names_weights(network)}
@@ -61,8 +63,15 @@ def _prefill(fabric: Fabric, request: Request, progress: Progress) -> dict[str, 
                 if loop.memory.roles:
                     _fill(loop, progress)
                     remembered.update(loop.memory.sizes())
+                elif settings.teacher_memory == "off":
+                    reasons.append("teacher_memory is off")
+                else:
+                    found = {role: why_not(phase, loop.plan.reads[role], loop.data) for role in phase.frozen}
+                    reasons.extend(f"{role} answers anew at every step: {why}" for role, why in found.items() if why)
 
     settings = walk(fabric, request, fill)
+    if not remembered and reasons:
+        raise DocendoError(f"nothing of {settings.method} here can be remembered: {'; '.join(reasons)}")
     if not remembered:
         raise DocendoError(
             f"{settings.method} has no frozen network here whose answers could be remembered: give the weights file of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import docendo.data
 from docendo.core import Method
 from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.processes import launch, make_fabric
+from docendo.files import read_results
 from docendo.networks import StagedNetwork, load
 from docendo.recipes.folder import default_folder
 from docendo.recipes.logs import check_log
@@ -152,7 +152,7 @@ def train(
 
 def read_run(folder: Path) -> Run:
     """Give a finished run from its folder."""
-    results = json.loads((folder / "results.json").read_text())
+    results = read_results(folder)
     with torch.random.fork_rng(devices=[]):  # a network is made with random weights before it is filled
         networks = {role: load(folder / about["weights"]).eval() for role, about in results["networks"].items()}
     return Run(networks, results, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -95,6 +96,7 @@ def _run(
 
     def folder_of(settings: RunSettings) -> Path:
         several = Path(out) if out is not None else folder_of_seeds(settings)
+        _look(several)
         return several / f"seed-{settings.seed}"
 
     # A fabric each: in 16-mixed it holds the scale of the gradients.
@@ -107,6 +109,15 @@ def _run(
 
         ends = side_by_side([partial(doing, work, seed) for work, seed in zip(works, seeds, strict=True)])
     return _folders(ends, works, seeds)
+
+
+def _look(folder: Path) -> None:
+    """Make sure that a folder may hold the runs of several seeds: it has nothing in it but such, and a report."""
+    if folder.exists() and not folder.is_dir():
+        raise DocendoError(f"{folder} is a file: choose another --out")
+    names = (p.name for p in (folder.iterdir() if folder.is_dir() else ()) if not p.name.startswith("."))
+    if any(not re.fullmatch(r"seed-\d+|report.*", name) for name in names):
+        raise DocendoError(f"{folder} holds other things than runs of seeds: choose an empty or new folder as --out")
 
 
 def _folders(ends: Sequence[Any], works: Sequence[Work], seeds: Sequence[int]) -> list[Path]:

@@ -95,7 +95,7 @@ class Request:
             elif first == "add" or (dot and first in (*METHODS, *added)):
                 own[_of_what_is_added(key, name, method_keys)] = value
             elif key in RUN_KEYS:
-                _put(values, key, _parsed(value))
+                _put(values, key, _parsed(value, several=key in LISTS))
             elif key == "pairs":
                 pairing = (m for m, cls in METHODS.items() if any(s.key == key for s in settings_of(cls)))
                 raise DocendoError(
@@ -106,6 +106,8 @@ class Request:
                 raise DocendoError(f'unknown setting "{key}" of {name}; {nearest(key, [*method_keys, *RUN_KEYS])}')
         for key, value in (flags or {}).items():
             if value is not None:
+                if key in (sets or {}) and str((sets or {})[key]) != str(value):
+                    raise DocendoError(f"{key} is {value} and, by --set, {(sets or {})[key]}: give one of them")
                 _put(values, key, value)
         recipe = _recipe_of(values, of_config, config)
         if recipe is not None:
@@ -228,11 +230,18 @@ def _is_whole(annotation: Any) -> bool:
     return [kind for kind in kinds or [annotation] if kind is not type(None)] == [int]
 
 
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
+
+
 RUN_KEYS = tuple(key for key, _ in _keys(RunSettings))
 """The dotted names of a run's settings, as `--set` takes them."""
 
 WHOLE_NUMBERS = frozenset(key for key, annotation in _keys(RunSettings) if _is_whole(annotation))
 """Those among them that are whole numbers where they are set."""
+
+LISTS = frozenset(key for key, annotation in _keys(RunSettings) if _is_list(annotation))
+"""Those that are lists where they are set."""
 
 
 def names_weights(network: str) -> bool:
@@ -295,10 +304,17 @@ def _put(values: Values, key: str, value: Any) -> None:
     values[last] = value
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(value: Any, *, several: bool) -> Any:
+    """Read a value as YAML has it, of a setting that may be a list also as words with commas between them."""
     if not isinstance(value, str):
         return value
-    return [part.strip() for part in value.split(",")] if "," in value and "[" not in value else yaml.safe_load(value)
+    if "," in value and "[" not in value:
+        return [part.strip() for part in value.split(",")]
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value  # and is refused as what it is
+    return [parsed] if several and isinstance(parsed, int | float | str) else parsed
 
 
 def _one_line(error: ValidationError, where: str) -> DocendoError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from docendo.errors import DocendoError
-from docendo.files import read_yaml
+from docendo.files import read_json, read_results, read_yaml
 
 Row = Mapping[str, Any]
 
@@ -141,28 +141,11 @@ def read_finished(folder: Path) -> Finished:
     measures = folder / "measures.json"
     return Finished(
         folder,
-        read_json(folder / "results.json"),
+        read_results(folder),
         read_yaml(folder / "config.yaml", wrong="is no run's configuration: it must hold keys and values"),
         _rows(folder),
         read_json(measures) if measures.is_file() else None,
     )
-
-
-def read_json(path: Path) -> Mapping[str, Any]:
-    """Read a file that holds a JSON object.
-
-    Raises:
-        DocendoError: if it cannot be read, or holds none.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DocendoError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DocendoError(f"{path} is damaged ({error}): make it again, or move it away") from error
-    if not isinstance(found, dict):
-        raise DocendoError(f"{path} holds no JSON object: it was not written by docendo")
-    return found
 
 
 def _rows(folder: Path) -> tuple[Row, ...]:

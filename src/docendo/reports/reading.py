@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from docendo.errors import DocendoError, nearest
+from docendo.files import read_json
 from docendo.reports.architecture import architecture_of, is_weights
-from docendo.reports.finished import Finished, read_finished, read_json
+from docendo.reports.finished import Finished, read_finished
 from docendo.reports.record import Cell, Failure, Group, Record
 
 Labelled = dict[str, list[Finished]]
@@ -92,7 +93,7 @@ def _of_study(path: Path, study: _Study) -> Labelled:
 def _of_folders(path: Path) -> tuple[Labelled, list[Finished]]:
     """Sort runs by what stands before the seed in their folders' names; those that others learn from stand apart."""
     runs = {
-        folder.name: (match[1], read_finished(folder))
+        folder.name: _labelled(match[1], read_finished(folder))
         for folder in sorted(path.iterdir() if path.is_dir() else ())
         if _done(folder) and (match := re.fullmatch(r"(.+?)-(?:seed)?\d+", folder.name))
     }
@@ -104,6 +105,11 @@ def _of_folders(path: Path) -> tuple[Labelled, list[Finished]]:
         if name not in used:
             labelled.setdefault(label, []).append(run)
     return labelled, [runs[name][1] for name in sorted(used)]
+
+
+def _labelled(label: str, run: Finished) -> tuple[str, Finished]:
+    """Give a run with its label: its method, where folders are named after their seeds alone."""
+    return (run.method if label == "seed" else label), run
 
 
 def _files(run: Finished) -> Iterable[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from docendo.errors import DocendoError
-from docendo.files import write_atomically
+from docendo.files import read_results, write_atomically
 from docendo.methods import values_of
 from docendo.recipes.folder import check_folder
 from docendo.studies.definition import read_definition
@@ -29,8 +29,7 @@ def finished(folder: Path, job: Job | str) -> bool:
 
 def results_of(folder: Path, run: str) -> dict[str, Any]:
     """Give what a finished run reached."""
-    results: dict[str, Any] = json.loads((folder / run / "results.json").read_text())
-    return results
+    return read_results(folder / run)
 
 
 def look(folder: Path, *signs: str) -> None:

@@ -59,6 +59,9 @@ def choices_of(methods: Iterable[MethodChoice]) -> tuple[MethodChoice, ...]:
     """Give a choice for each combination of listed values, each with a label of its own."""
     chosen = []
     for one in methods:
+        for key, listed in one.settings.items():
+            if listed == []:
+                raise DocendoError(f"{one.method}: {key} is [], but must be a value, or values to compare")
         values = [value if isinstance(value, list) else [value] for value in one.settings.values()]
         for combination in itertools.product(*values):
             settings = dict(zip(one.settings, combination, strict=True))

@@ -29,6 +29,9 @@ from docendo.studies.tuned import Tuned, tuned
 
 SEARCH = "search.yaml"
 
+ALIKE = ("seed", "data.name", "data.validation", "data.split_seed", "data.train_images")
+"""What must be alike in all trials, so that they can be judged by the same images."""
+
 
 def tune(
     method: str | Method,
@@ -123,6 +126,8 @@ def _ranges(
     own = values_of(point.method)
     ranges = read_space(Path(space)) if space is not None else {}
     for word in search:
+        if (asked := word.partition("=")[0]) in ranges:
+            raise DocendoError(f"{asked} is to be searched twice: give each KEY once")
         if "=" in word or not isinstance(own.get(word), float) or not own[word]:
             ranges |= asked_space([word])
         else:
@@ -132,6 +137,8 @@ def _ranges(
     if not ranges:
         raise DocendoError(f"{point.choice.method} has no numbers to search: say what by --search KEY=LOW:HIGH")
     for key, among in ranges.items():
+        if key in ALIKE:
+            raise DocendoError(f"{key} cannot be searched: all trials are judged by one seed on the same images")
         if key in fixed:
             raise DocendoError(f"{key} is set to {fixed[key]}, and searched, too: leave one of the two out")
         for end in among.ends:

@@ -69,6 +69,15 @@ def test_a_search_ends_in_a_command_and_goes_on(tmp_path: Path) -> None:
         tune(tmp_path / "out", "at", epochs=3)
 
 
+def test_what_is_found_for_the_run_alone_is_compared_with_what_was_there(tmp_path: Path) -> None:
+    found, _ = tune(tmp_path / "out", "plain", teacher=None, search=["lr=0.01:0.02"], trials=1, epochs=1)
+    assert found.comparison
+    study = read_definition(found.comparison)
+    assert [one.method for one in study.methods] == ["plain"]
+    assert study.vary == {"lr": (0.05, found.best["lr"])}
+    assert "lr" not in study.run
+
+
 def test_what_is_searched_may_be_said_and_failures_are_counted(tmp_path: Path) -> None:
     words = ["lr=1e8:1e9:log", "batch_size=32:64", "temperature"]
     found, said = tune(tmp_path / "out", search=words, trials=1)

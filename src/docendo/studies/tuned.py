@@ -82,7 +82,8 @@ def tuned(folder: Path, plan: Plan, run: Search) -> Tuned:
 def _write_comparison(folder: Path, plan: Plan, best: Mapping[str, Any]) -> Path:
     """Write a study of the best settings beside the defaults, with seeds that the search has not seen.
 
-    What the search chose for the run is for all of them: else it would not be the method that is compared.
+    What the search chose for the run is for all of them, else it would not be the method that is compared; where it
+    chose nothing else, that is compared with what was there.
     """
     definition, point = plan.definition, plan.cells[0].point
     own = {key: value for key, value in best.items() if key in values_of(point.method)}
@@ -90,12 +91,16 @@ def _write_comparison(folder: Path, plan: Plan, best: Mapping[str, Any]) -> Path
     tuned = {**default, "label": f"{plan.cells[0].label}-tuned", "settings": {**point.choice.settings, **own}}
     plain = ["plain"] if point.choice.method != "plain" else []
     first = definition.seeds[0] + 1
+    of_the_run = {key: value for key, value in best.items() if key not in own}
+    before = dict(dotted(point.settings.model_dump(mode="json")))
+    run = dict(dotted(definition.run))
     study = {
-        "methods": [*plain, default, tuned],
+        "methods": [*plain, default, *([tuned] if own else [])],
         "networks": [dict(one) for one in definition.networks],
         "data": [dict(one) for one in definition.data],
         "seeds": list(range(first, first + SEEDS)),
-        "run": {**dict(dotted(definition.run)), **{key: value for key, value in best.items() if key not in own}},
+        "run": {**run, **of_the_run} if own else {key: value for key, value in run.items() if key not in of_the_run},
+        **({} if own else {"vary": {key: [before.get(key), value] for key, value in of_the_run.items()}}),
     }
     path = folder / BEST
     write_atomically(path, yaml.safe_dump(study, sort_keys=False, allow_unicode=True).encode())

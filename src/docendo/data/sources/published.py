@@ -57,16 +57,16 @@ def published(settings: DataSettings) -> Found:
         _download(own, settings.name, root)
     elif not place.exists():
         raise DocendoError(
-            f"{settings.name} is not in {place}: add --download (download=True) to fetch it, or name the folder that "
-            f"holds {own.inside} with --root"
+            f"{settings.name} is not in {place}: add --download to docendo train (download=True) to fetch it, or name "
+            f"the folder that holds {own.inside} with --root"
         )
     try:
         train, test = (_read(own, root, part) for part in ("train", "test"))
     except Exception as error:  # damaged files make the readers raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DocendoError(
-            f"{settings.name} in {place} is incomplete or damaged ({reason}): delete it and add --download "
-            "(download=True)"
+            f"{settings.name} in {place} is incomplete or damaged ({reason}): delete it and add --download to docendo "
+            "train (download=True)"
         ) from error
     return Found(
         name=settings.name,

@@ -1,5 +1,7 @@
 """Folded networks: the same answers up to rounding, fewer layers, the original untouched."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -63,12 +65,14 @@ def test_it_is_looked_at_with_all_digits(monkeypatch: pytest.MonkeyPatch) -> Non
     class Looking(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             if isinstance(x, torch.Tensor):  # and no tracer
-                seen.append(torch.backends.cudnn.allow_tf32)
+                seen.append(torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
             return x.clamp(-10, 10) if x.sum() > 0 else x  # cannot be traced, so it is asked as it is
 
     network, images = trained("resnet8"), batch()
     network._parts()[0][0].append(Looking())
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=True))
     folded(network, images.images)
     assert seen == [False, False]
     assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32

@@ -55,12 +55,16 @@ def _fold(part: nn.Module) -> nn.Module:
 
 @contextmanager
 def _exactly() -> Iterator[None]:
-    """Let convolutions on a GPU count all digits, which is not what they do by default."""
-    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    """Let a GPU compute with all digits, which by default its convolutions do not."""
+    kinds: tuple[Any, ...] = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [kind.allow_tf32 for kind in kinds]
     try:
+        for kind in kinds:
+            kind.allow_tf32 = False
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        for kind, allowed in zip(kinds, before, strict=True):
+            kind.allow_tf32 = allowed
 
 
 def _alike(x: Tensor, y: Tensor) -> bool:

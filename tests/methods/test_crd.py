@@ -27,7 +27,7 @@ def test_a_teacher_that_learns_beside_is_not_moved_by_it(bank: str) -> None:
     method = SOKD(add=(CRD(bank=bank),))
     phase = docendo.explain(method, set={"data.train_images": 20}, **TINY).phases[-1]
     added = {term.name: term.reaches for term in phase.terms if term.name.endswith(":crd")}
-    names = {"student<bridge:crd", "crd<bridge:crd"} if bank == "memory" else {"student<bridge:crd"}
+    names = {"student<bridge:crd", "crd<student:crd"} if bank == "memory" else {"student<bridge:crd"}
     assert added.keys() == names
     assert not any(part.startswith("bridge") for reaches in added.values() for part in reaches)
 

@@ -158,7 +158,7 @@ def joint() -> Any:
 def gradients(joint: Any, term: str, **switches: Any) -> tuple[Tensor, Tensor | None]:
     """Give one term's gradient on the first layer and on the classifier of the network."""
     batch = Batch.of(torch.randn(8, 3, 16, 16), torch.arange(8))
-    terms = {t.name: t.value for t in TESKD(**switches).losses(together(joint, {}), batch)}
+    terms = {t.name: t.value for t in TESKD(**switches).losses(together(joint, {}, batch), batch)}
     joint["student"].zero_grad()
     terms[term].backward()
     return joint["student"].conv1.weight.grad, joint["student"].linear.weight.grad
@@ -181,8 +181,8 @@ def test_the_deployed_network_says_what_it_said_beside_its_helpers(small_run: Sm
     images = torch.randn(3, 3, 16, 16)
     for module in joint.values():
         module.eval()
-    net: Any = together(joint, {})
     batch = Batch.of(images, torch.arange(3))
+    net: Any = together(joint, {}, batch)
     said = TESKD().predictions(net, batch)
     assert list(said) == ["pyramid.stage1", "pyramid.stage2", "pyramid.stage3"]
     alone = create("ResNet18w16", classes=10, image_size=16).eval()

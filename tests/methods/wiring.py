@@ -35,6 +35,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
+import scipy.special
 import torch
 from torch import Tensor, nn
 
@@ -194,7 +195,7 @@ def likelihood(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 def nce(e: Tensor, rows: Any, T: float) -> Tensor:
     """-log h of the true pair and -log(1 - h) of each drawn one, h = P / (P + N / M), a mean over images."""
     N, M = rows.every[rows.drawn].shape[1], rows.images
-    Z = M * math.exp(1 / (2 * e.shape[1] * T * T))
+    Z = M * scipy.special.hyp0f1(e.shape[1] / 2, 1 / (4 * T * T))
     total = e.new_zeros(())
     for one, u, v in zip(e, rows.positive, rows.every[rows.drawn], strict=True):
         of_u, of_v = ((x @ (one / one.norm()) / T).exp() / Z for x in (u, v))
@@ -553,7 +554,7 @@ def _compare_phase(
                 compare(f"{where}, value of {term.name}", value.item(), actual.item())
             elif not torch.allclose(_gradient(actual, parameters), _gradient(value, parameters), rtol=1e-7, atol=1e-11):
                 compare(f"{where}, gradient of {term.name}", "that of its formula", "another")
-        predicted = phase.predictions(together(learners.roles, answers), batch) if phase.predictions else {}
+        predicted = phase.predictions(together(learners.roles, answers, batch), batch) if phase.predictions else {}
         compare(f"{where}, predicts", list(stated.predicts), list(predicted))
         for name in set(predicted) & set(stated.predicts):
             if not torch.equal(predicted[name], eval(stated.predicts[name], names)):

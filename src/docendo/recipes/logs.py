@@ -10,7 +10,7 @@ from typing import Any
 
 from docendo.engine.progress import Progress, Silent
 from docendo.errors import DocendoError, nearest
-from docendo.files import read_results
+from docendo.files import read_json
 from docendo.recipes.trackers import LOGS, Values
 
 
@@ -46,7 +46,7 @@ def logging_to(name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator
     well = False
     try:
         yield log
-        log.values(_results(read_results(folder)), None)
+        log.values(_results(read_json(results)), None)
         well = True
     finally:
         log.close(well)

@@ -124,7 +124,8 @@ def sharing(gather: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
 class Networks(Protocol):
     """The networks of a phase by role, as `losses` gets them: `net.student(batch)`, `net.branches(stages)`.
 
-    Within one step a network answers the same batch once, however many terms ask.
+    Within one step a network answers the same batch once, however many terms ask. Learners answer other images anew;
+    frozen networks are asked about the batch alone (`Phase.views` widens it for all).
     """
 
     def __getattr__(self, role: str) -> Callable[..., Any]:

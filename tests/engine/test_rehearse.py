@@ -101,6 +101,14 @@ def test_a_network_answers_a_batch_once_however_often_it_is_asked(batch: Batch) 
     rehearse(phase(losses), batch)
 
 
+def test_a_frozen_network_may_be_asked_about_the_images_themselves(batch: Batch) -> None:
+    def losses(net: Any, batch: Batch) -> Iterator[LossTerm]:
+        assert torch.equal(net.teacher(batch).logits, net.teacher(batch.images).logits)
+        yield ce(net, batch)
+
+    rehearse(phase(losses, teacher=network()), batch)
+
+
 def test_a_learner_answers_other_images_anew(batch: Batch) -> None:
     def losses(net: Any, batch: Batch) -> Iterator[LossTerm]:
         mirrored = net.student(batch._replace(images=batch.images.flip(3)))

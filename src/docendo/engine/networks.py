@@ -96,9 +96,9 @@ def _once_a_step(module: nn.Module) -> Callable[..., Any]:
     return call
 
 
-def _answering(role: str, answer: Any, asked: Batch) -> Callable[[Batch], Any]:
-    def call(batch: Batch) -> Any:
-        if batch.images is not asked.images:
+def _answering(role: str, answer: Any, asked: Batch) -> Callable[[Any], Any]:
+    def call(about: Any) -> Any:
+        if getattr(about, "images", about) is not asked.images:
             raise WiringError(
                 f"the losses ask {role}, which is frozen, about other images than those of the batch: let the phase "
                 "make them (views=), so that all networks see them"

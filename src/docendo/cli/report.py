@@ -42,6 +42,10 @@ def report(
     from docendo.reports.reading import read_record
 
     shown = Output()
+    if device is not None:
+        from docendo.recipes.apply import device_of
+
+        device_of(device)
     if measure:
         asked = {"corruption": robustness, "latency": latency}
         runs = read_record(path, baseline).runs

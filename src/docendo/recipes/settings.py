@@ -95,7 +95,7 @@ class Request:
             elif first == "add" or (dot and first in (*METHODS, *added)):
                 own[_of_what_is_added(key, name, method_keys)] = value
             elif key in RUN_KEYS:
-                _put(values, key, _parsed(value, several=key in LISTS))
+                _put(values, key, parsed(key, value))
             elif key == "pairs":
                 pairing = (m for m, cls in METHODS.items() if any(s.key == key for s in settings_of(cls)))
                 raise DocendoError(
@@ -304,17 +304,21 @@ def _put(values: Values, key: str, value: Any) -> None:
     values[last] = value
 
 
-def _parsed(value: Any, *, several: bool) -> Any:
-    """Read a value as YAML has it, of a setting that may be a list also as words with commas between them."""
+def parsed(key: str, value: Any) -> Any:
+    """Read what was said for a setting of the run: words with commas between them as a list, else as YAML has it.
+
+    >>> parsed("data.mean", "0.5"), parsed("lr", "0.5"), parsed("schedule.milestones", "0.5,0.75"), parsed("lr", "{")
+    ([0.5], 0.5, ['0.5', '0.75'], '{')
+    """
     if not isinstance(value, str):
         return value
     if "," in value and "[" not in value:
         return [part.strip() for part in value.split(",")]
     try:
-        parsed = yaml.safe_load(value)
+        found = yaml.safe_load(value)
     except yaml.YAMLError:
         return value  # and is refused as what it is
-    return [parsed] if several and isinstance(parsed, int | float | str) else parsed
+    return [found] if key in LISTS and isinstance(found, int | float | str) else found
 
 
 def _one_line(error: ValidationError, where: str) -> DocendoError:

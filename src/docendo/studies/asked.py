@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import yaml
-
 from docendo.core import Method
 from docendo.errors import DocendoError, nearest
 from docendo.methods import METHODS, name_of, settings_of, values_of
 from docendo.methods.names import find, label_of, same_name
-from docendo.recipes.settings import RUN_KEYS, flags_of
+from docendo.recipes.settings import RUN_KEYS, flags_of, parsed
 from docendo.studies.definition import StudySettings, study_settings
 
 
@@ -52,7 +50,7 @@ def definition_of(
         if key not in RUN_KEYS:
             known = {setting.key for name in names for setting in settings_of(find(name)[1])}
             raise DocendoError(f'none of {", ".join(names)} has a setting "{key}"; {nearest(key, [*known, *RUN_KEYS])}')
-        run[key] = yaml.safe_load(value) if isinstance(value, str) and "," not in value else value
+        run[key] = value if isinstance(value, str) and "," in value else parsed(key, value)
     return study_settings(
         {
             "methods": [{"method": name, "settings": settings} for name, settings in zip(names, own, strict=True)],

@@ -68,6 +68,9 @@ def choices_of(methods: Iterable[MethodChoice]) -> tuple[MethodChoice, ...]:
             typed = values_of(make(one.method, settings))  # what was written as words, too
             settings = {key: typed.get(key, value) for key, value in settings.items()}
             chosen.append(MethodChoice(method=find(one.method)[0], label=one.label, settings=settings))
+    for i, one in enumerate(chosen):
+        if one in chosen[:i]:
+            raise DocendoError(f"{one.label or one.method} is there twice with the same settings: name it once")
     bases = [one.label or label_of(one.method) for one in chosen]
     told = [{key: word_of(key, value) for key, value in one.settings.items()} for one in chosen]
     named = zip(chosen, labels(bases, told), strict=True)

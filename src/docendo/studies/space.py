@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from docendo.errors import DocendoError, nearest
 from docendo.files import read_yaml
 from docendo.methods import name_of, values_of
 from docendo.methods.names import label_of
+from docendo.recipes.settings import parsed
 
 SPAN = 10.0
 """Without an upper limit a setting is looked for from its default over this to its default times this."""
@@ -119,13 +119,13 @@ def asked_space(words: Iterable[str]) -> dict[str, Range]:
             if not equals or not key or key in found:
                 raise ValueError
             if "," in text:
-                found[key] = Range(choices=tuple(yaml.safe_load(one) for one in text.split(",")))
+                found[key] = Range(choices=tuple(parsed(key, one) for one in text.split(",")))
             else:
                 low, high = (float(end) for end in ends[:2])
                 if ends[2:] not in ([], ["log"]):
                     raise ValueError
                 found[key] = Range(low=low, high=high, log=len(ends) == 3)
-        except (ValueError, yaml.YAMLError) as error:
+        except ValueError as error:
             why = f" ({_why(error)})" if isinstance(error, ValidationError) else ""
             raise DocendoError(
                 f'--search is "{word}"{why}, but must be KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B, each KEY once'

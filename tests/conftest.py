@@ -1,5 +1,6 @@
 """What many tests share: small runs, and ways to stop them."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -77,6 +78,11 @@ def weights(folder: Path, role: str) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(folder / f"{role}.safetensors")
+
+
+def losses(run: docendo.Run) -> list[float]:
+    """Give the total loss of each epoch."""
+    return [json.loads(line)["loss/total"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def same(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:

@@ -1,6 +1,5 @@
 """Compiled networks learn what others learn, and leave no trace."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import docendo
 from docendo.engine.compiling import compiled
 from docendo.errors import DocendoError
 from docendo.networks import create
-from tests.conftest import Said, same, weights
+from tests.conftest import Said, losses, same, weights
 
 Train = Callable[..., docendo.Run]
 
@@ -28,10 +27,6 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(nn.Module, "compile", tracing)
     return compiled
-
-
-def losses(run: docendo.Run) -> list[float]:
-    return [json.loads(line)["loss/total"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_float64_agrees_over_100_steps(small_run: Train, traced: list[str]) -> None:

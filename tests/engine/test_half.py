@@ -1,6 +1,5 @@
 """Frozen networks in half precision: answers that are rounded, and nothing else that changes."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from docendo.engine.half import Half
 from docendo.engine.networks import answer, freeze
 from docendo.errors import DocendoError
 from docendo.networks import create
-from tests.conftest import Said, same, weights
+from tests.conftest import Said, losses, same, weights
 
 READS = frozenset({"logits", "pooled", "stages.0", "stages.2"})
 Train = Callable[..., docendo.Run]
@@ -29,10 +28,6 @@ def trained(name: str) -> nn.Module:
         network.train()(torch.randn(16, 3, 32, 32) * 3 + 1)
     freeze({"teacher": network})
     return network
-
-
-def losses(run: docendo.Run) -> list[float]:
-    return [json.loads(line)["loss/total"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def close(x: Tensor, y: Tensor) -> bool:

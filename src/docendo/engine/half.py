@@ -32,7 +32,6 @@ class _Part(nn.Module):
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
         self.part = part
-        self.training = part.training
 
     def forward(self, x: Tensor) -> Tensor | Output:
         """Give the features of a stage, or the head's output without stages."""

@@ -183,9 +183,8 @@ def _part_of(learners: Learners, name: str) -> str:
             if any(parameter is p for p in stage.parameters()):
                 return f"{role}.stage{i}"
         return f"{role}.head"
-    if (
-        path[0] == "stages" and len(path) > 1 and path[1].isdigit()
-    ):  # the top of a network is not staged, but has stages
+    # The top of a network is none itself, but has stages.
+    if path[0] == "stages" and len(path) > 1 and path[1].isdigit():
         return f"{role}.stage{int(path[1]) + 1}"
     named = isinstance(module, nn.ModuleDict)  # its parts have names of their own
     indices = [] if named else [p for p in path[:2] if p.isdigit()]

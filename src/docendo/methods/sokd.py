@@ -103,8 +103,8 @@ class SOKD:
         if lessons:
             stages = *teacher.stages[: len(teacher.stages) - self.split], *bridge.stages
             for term in terms_of(lessons, net, batch, student, Output(bridge.logits, bridge.pooled, stages)):
-                by = {"teacher": "bridge"}.get(term.teacher, term.teacher)
-                yield term._replace(teacher=by, kind={"kd": "added kd"}.get(term.kind, term.kind))
+                kind = "added kd" if term.kind == "kd" else term.kind  # another name than that of SOKD's own
+                yield term._replace(teacher="bridge" if term.teacher == "teacher" else term.teacher, kind=kind)
 
     def _compare(self, learner: str, teacher: str, features: tuple[Pair, Pair]) -> Iterator[LossTerm]:
         maps, pooled = features

@@ -75,6 +75,17 @@ def command_of(settings: RunSettings, method: Any, out: Path, seeds: Sequence[in
     return shlex.join([*words, "--out", str(out)])
 
 
+def names_in(path: Path) -> set[str]:
+    """Give what is in a folder that is to be written to, hidden files left out; nothing if it is not there yet.
+
+    Raises:
+        DocendoError: if it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise DocendoError(f"{path} is a file: choose another --out")
+    return {p.name for p in path.iterdir() if not p.name.startswith(".")} if path.is_dir() else set()
+
+
 def check_folder(path: Path, settings: RunSettings, *, resume: bool) -> None:
     """Make sure that a run may use a folder; changes nothing.
 
@@ -86,11 +97,9 @@ def check_folder(path: Path, settings: RunSettings, *, resume: bool) -> None:
     Raises:
         DocendoError: if the folder holds something else, another run, or this run and `resume` is not asked for.
     """
-    config = path / "config.yaml"
-    if path.exists() and not path.is_dir():
-        raise DocendoError(f"{path} is a file: choose another --out")
+    config, names = path / "config.yaml", names_in(path)
     if not config.exists():
-        if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
+        if names:
             raise DocendoError(f"{path} holds files but no run of docendo: choose an empty or new folder as --out")
         return
     try:

@@ -19,7 +19,7 @@ from docendo.engine.progress import Losses, Progress, row_text
 from docendo.engine.side_by_side import Ask, side_by_side
 from docendo.engine.stop import StopRequest
 from docendo.errors import DocendoError, Interrupted
-from docendo.recipes.folder import command_of, folder_of_seeds
+from docendo.recipes.folder import command_of, folder_of_seeds, names_in
 from docendo.recipes.logs import check_log
 from docendo.recipes.run import Run, read_run
 from docendo.recipes.settings import Request, RunSettings
@@ -113,10 +113,7 @@ def _run(
 
 def _look(folder: Path) -> None:
     """Make sure that a folder may hold the runs of several seeds: it has nothing in it but such, and a report."""
-    if folder.exists() and not folder.is_dir():
-        raise DocendoError(f"{folder} is a file: choose another --out")
-    names = (p.name for p in (folder.iterdir() if folder.is_dir() else ()) if not p.name.startswith("."))
-    if any(not re.fullmatch(r"seed-\d+|report.*", name) for name in names):
+    if not all(re.fullmatch(r"seed-\d+|report.*", name) for name in names_in(folder)):
         raise DocendoError(f"{folder} holds other things than runs of seeds: choose an empty or new folder as --out")
 
 

@@ -72,14 +72,14 @@ class Request:
         sets: Mapping[str, Any] | None = None,
         config: str | Path | None = None,
     ) -> None:
-        values = _read(Path(config)) if config is not None else {}
+        values, sets = _read(Path(config)) if config is not None else {}, sets or {}
         template = make(method) if isinstance(method, str) else method
         name = name_of(template)
-        for group in ("settings", "networks", "data", "optimizer", "schedule"):
-            if group in values and not isinstance(values[group], dict):
+        for group, example in _GROUPS.items():
+            if not isinstance(values.get(group, {}), dict):
                 raise DocendoError(
                     f"{config}: {group} is {values[group]!r}, but should be keys and values of its own, such as "
-                    f"{_GROUPS[group]}"
+                    f"{example}"
                 )
         own = {**values.pop("settings", {})}
         of_config = values.get("recipe")
@@ -87,8 +87,8 @@ class Request:
         if ALIASES.get(of_method, of_method) != name:
             raise DocendoError(f"{config} is of another method than {name}: name the same one, or another file")
         method_keys = {setting.key for setting in settings_of(type(template))}
-        added = {label_of(one.strip()) for one in str((sets or {}).get("add", "")).split(",")}
-        for key, value in (sets or {}).items():
+        added = {label_of(one.strip()) for one in str(sets.get("add", "")).split(",")}
+        for key, value in sets.items():
             first, dot, _ = key.partition(".")
             if first in method_keys:  # what follows the dot is a matter of the method that it holds
                 own[key] = value
@@ -106,8 +106,8 @@ class Request:
                 raise DocendoError(f'unknown setting "{key}" of {name}; {nearest(key, [*method_keys, *RUN_KEYS])}')
         for key, value in (flags or {}).items():
             if value is not None:
-                if key in (sets or {}) and str((sets or {})[key]) != str(value):
-                    raise DocendoError(f"{key} is {value} and, by --set, {(sets or {})[key]}: give one of them")
+                if str(sets.get(key, value)) != str(value):
+                    raise DocendoError(f"{key} is {value} and, by --set, {sets[key]}: give one of them")
                 _put(values, key, value)
         recipe = _recipe_of(values, of_config, config)
         if recipe is not None:

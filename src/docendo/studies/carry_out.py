@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from docendo.errors import DocendoError
+from docendo.files import read_results
 from docendo.studies.claims import Claims
-from docendo.studies.folder import finished, follow, results_of
+from docendo.studies.folder import finished, follow
 from docendo.studies.job import Job
 from docendo.studies.overview import Event, Overview, Watch
 from docendo.studies.process import Ended
@@ -131,5 +132,5 @@ class _Session:
 
 
 def _result(folder: Path, job: Job) -> str:
-    results = results_of(folder, job.name)
+    results = read_results(folder / job.name)
     return f"{results['deployed']} {results['networks'][results['deployed']]['test_top1']:.2%}"

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from docendo.errors import DocendoError
-from docendo.files import read_results, write_atomically
+from docendo.files import write_atomically
 from docendo.methods import values_of
-from docendo.recipes.folder import check_folder
+from docendo.recipes.folder import check_folder, names_in
 from docendo.studies.definition import read_definition
 from docendo.studies.job import Job
 from docendo.studies.plan import Cell, Plan
@@ -27,11 +27,6 @@ def finished(folder: Path, job: Job | str) -> bool:
     return (folder / (job if isinstance(job, str) else job.name) / "results.json").exists()
 
 
-def results_of(folder: Path, run: str) -> dict[str, Any]:
-    """Give what a finished run reached."""
-    return read_results(folder / run)
-
-
 def look(folder: Path, *signs: str) -> None:
     """Make sure that a folder may be a study's; changes nothing.
 
@@ -42,9 +37,7 @@ def look(folder: Path, *signs: str) -> None:
     Raises:
         DocendoError: if it holds something else.
     """
-    if folder.exists() and not folder.is_dir():
-        raise DocendoError(f"{folder} is a file: choose another --out")
-    others = {p.name for p in folder.iterdir() if not p.name.startswith(".")} if folder.is_dir() else set()
+    others = names_in(folder)
     if others and not {DEFINITION, "runs", "teachers", *signs} & others:
         raise DocendoError(f"{folder} holds files but no study: choose an empty or new folder as --out")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from docendo.files import read_results
 from docendo.studies.comparison import Comparison
 from docendo.studies.correction import compare_all
-from docendo.studies.folder import results_of
 from docendo.studies.summary import Summary, summarize
 from docendo.studies.verdict import Verdict, judge
 
@@ -73,10 +73,10 @@ def rows_of(folder: Path, index: Mapping[str, Any]) -> list[Row]:
 
 
 def _values(folder: Path, cell: Mapping[str, Any]) -> dict[int, float]:
-    results = {int(seed): results_of(folder, run) for seed, run in cell["seeds"].items()}
+    results = {int(seed): read_results(folder / run) for seed, run in cell["seeds"].items()}
     return {seed: 100 * found["networks"][found["deployed"]]["test_top1"] for seed, found in results.items()}
 
 
 def _deployed(folder: Path, cell: Mapping[str, Any]) -> str:
     run = next(iter(cell["seeds"].values()), None)
-    return str(results_of(folder, run)["deployed"]) if run else "student"
+    return str(read_results(folder / run)["deployed"]) if run else "student"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from docendo.branches import RotationHeads, turned, upright, with_rotations
@@ -94,7 +95,9 @@ class SSKD:
             turned(whole_batch(x)).flatten(0, 1) for x in (student.logits, teacher.logits, batch.labels)
         )
         kept = sskd_selected(teaches, labels, self.keep_tf)
-        on_turned = kd(learns[kept], teaches[kept], t) if kept.any() else 0 * learns.sum()
+        # Where all scores are 0 nothing diverges. Rows picked by a mask would have to be counted first, at every step.
+        learns, teaches = (torch.where(kept.unsqueeze(1), x, 0.0) for x in (learns, teaches))
+        on_turned = kd(learns, teaches, t) * len(kept) / kept.sum().clamp(min=1)
         yield LossTerm("student", "teacher", "kd turned", on_turned, self.tf, "whole")
         s, f = (whole_batch(net.heads(who, of.pooled)) for who, of in (("student", student), ("teacher", teacher)))
         pairs = (upright(s), turned(s), upright(f), turned(f))

@@ -1,10 +1,10 @@
 """KD on a CIFAR-100-shaped pair: docendo beside a textbook loop and torchdistill, as ratios measured in one run.
 
     python benchmarks/kd_step.py [--teacher wrn_40_2 --student wrn_16_2 --images 1280 --rounds 3] [--without warm]
-        [--precision bf16-mixed] [--compile frozen]
+        [--precision bf16-mixed] [--compile frozen] [--device cuda --cuda-graphs]
 
-All train the same student from the same teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD, in one
-precision but for `half`.
+All train the same student from the same teacher on the same 32x32 images, batch 64, pad 4 + crop + flip, SGD, on one
+device, in one precision but for `half`.
 
 - textbook: PIL images, torchvision transforms, a DataLoader with 2 workers, NCHW, teacher in eval mode under no_grad.
 - torchdistill, from the package index: its DistillationBox and KDLoss over the same DataLoader.
@@ -45,6 +45,13 @@ BATCH, CLASSES = 64, 100
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 
 
+def now(device: torch.device) -> float:
+    """Give the time when the device has done all it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
     """PIL images with textbook transforms."""
 
@@ -67,17 +74,23 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 
 def textbook(
-    pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str, mixed: torch.autocast
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    teacher_weights: Path,
+    student_name: str,
+    mixed: torch.autocast,
+    device: torch.device,
 ) -> float:
     """Give the images/s of one epoch, the first two batches left out."""
-    teacher, student = load(teacher_weights), create(student_name, classes=CLASSES)
+    teacher, student = load(teacher_weights).to(device), create(student_name, classes=CLASSES).to(device)
     loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=2, drop_last=True)
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     teacher.eval()
     student.train()
     for step, (images, labels) in enumerate(loader):
         if step == 2:
-            began = time.perf_counter()
+            began = now(device)
+        images, labels = images.to(device), labels.to(device)
         with mixed:
             with torch.no_grad():
                 target = teacher(images).logits
@@ -87,11 +100,16 @@ def textbook(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (len(loader) - 2) * BATCH / (time.perf_counter() - began)
+    return (len(loader) - 2) * BATCH / (now(device) - began)
 
 
 def peer(
-    pixels: np.ndarray, labels: np.ndarray, teacher_weights: Path, student_name: str, mixed: torch.autocast
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    teacher_weights: Path,
+    student_name: str,
+    mixed: torch.autocast,
+    device: torch.device,
 ) -> float:
     """Give the images/s of one epoch of torchdistill, the first two batches left out."""
     logging.disable(logging.INFO)
@@ -124,15 +142,16 @@ def peer(
     teacher, student = Logits(load(teacher_weights)), Logits(create(student_name, classes=CLASSES))
     teacher.eval()
     data = {"train": Pictures(pixels, labels)}
-    box = get_distillation_box(teacher, student, data, config, torch.device("cpu"), [], False, 1)
+    box = get_distillation_box(teacher, student, data, config, device, [], False, 1)
     box.pre_epoch_process(epoch=0)
     for step, (images, targets, more) in enumerate(box.train_data_loader):
         if step == 2:
-            began = time.perf_counter()
+            began = now(device)
+        images, targets = images.to(device), targets.to(device)  # as its training scripts do
         with mixed:
             loss = box.forward_process(images, targets, more)
         box.post_forward_process(loss=loss)
-    return (len(box.train_data_loader) - 2) * BATCH / (time.perf_counter() - began)
+    return (len(box.train_data_loader) - 2) * BATCH / (now(device) - began)
 
 
 class Logits(torch.nn.Module):
@@ -154,7 +173,7 @@ OURS: dict[str, dict[str, str]] = {
 }
 
 
-def ours(root: Path, student_name: str, settings: dict[str, str], steps: int) -> tuple[float, float]:
+def ours(root: Path, student_name: str, settings: dict[str, str | bool], steps: int) -> tuple[float, float]:
     """Give the images/s of docendo, and a step's time by the bare step's."""
     os.environ["XDG_CACHE_HOME"] = str(root / "cache")
     measured = docendo.bench(
@@ -181,8 +200,11 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], choices=["textbook", "torchdistill", "half", "warm"])
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--compile", default="off", choices=["off", "frozen", "all"], help="of docendo")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--cuda-graphs", action="store_true", help="of docendo")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     arguments = parser.parse_args()
+    device = torch.device(arguments.device)
     pixels, labels = random_pictures(arguments.images, CLASSES)
     teacher = create(arguments.teacher, classes=CLASSES)
     rounds: list[dict[str, float]] = []
@@ -192,17 +214,23 @@ def main() -> None:
         save(teacher, root / "teacher.safetensors", class_names=None, mean=MEAN, std=STD, role="teacher")
         others = {"textbook": textbook, "torchdistill": peer}
         steps = arguments.images // BATCH
+        of_all: dict[str, str | bool] = {
+            "precision": arguments.precision,
+            "compile": arguments.compile,
+            "accelerator": arguments.device,
+            "cuda_graphs": arguments.cuda_graphs,
+        }
         left_out = {*arguments.without} | ({"half"} if arguments.precision != "32-true" else set())
         for number in range(arguments.rounds):
             found: dict[str, float] = {}
             for name, measure in others.items():
                 if name not in left_out:
-                    mixed = torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16-mixed")
-                    found[name] = measure(pixels, labels, root / "teacher.safetensors", arguments.student, mixed)
+                    mixed = torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16-mixed")
+                    weights = root / "teacher.safetensors"
+                    found[name] = measure(pixels, labels, weights, arguments.student, mixed, device)
             for name, settings in OURS.items():
                 if name not in left_out:
-                    all_settings = {**settings, "precision": arguments.precision, "compile": arguments.compile}
-                    measured = alone(ours, root, arguments.student, all_settings, steps)
+                    measured = alone(ours, root, arguments.student, {**of_all, **settings}, steps)
                     found[name], found[f"{name} / bare"] = measured
             rounds.append(found)
             if not arguments.json:
@@ -221,7 +249,9 @@ def main() -> None:
         return
     networks = f"{arguments.teacher} to {arguments.student}"
     how = arguments.precision + (f", compile={arguments.compile}" if arguments.compile != "off" else "")
-    print(f"{networks}, batch {BATCH}, {how}, {torch.get_num_threads()} threads; medians:")
+    how += ", CUDA graphs" if arguments.cuda_graphs else ""
+    where = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name()
+    print(f"{networks}, batch {BATCH}, {how}, {where}; medians:")
     for name, ratio in ratios.items():
         print(f"  images/s, docendo {name}: {ratio:.2f}")
     for name, ratio in bare.items():

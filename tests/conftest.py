@@ -14,6 +14,8 @@ import docendo
 from docendo.engine.progress import Losses, Silent
 from docendo.networks import catalog
 
+collect_ignore = [] if torch.cuda.is_available() else ["engine/test_gpu.py"]
+
 # One thread: the tests are tiny, and machines that run them are often busy.
 torch.set_num_threads(1)
 

@@ -17,6 +17,7 @@ from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train
 from docendo.engine import ScheduleSettings
 from docendo.engine.loop import Loop
 from docendo.engine.random_state import set_rng_state
+from docendo.engine.step import Step
 from docendo.errors import DocendoError, Interrupted
 from docendo.losses import cross_entropy, kd
 from docendo.methods import KD
@@ -266,8 +267,8 @@ def test_the_callers_random_state_is_left_alone(small_run: SmallRun) -> None:
 def test_several_processes_have_a_gradient_of_what_counts_nothing_yet(processes: int, reached: bool) -> None:
     late, early = (torch.ones(1, requires_grad=True) for _ in range(2))
     terms = (LossTerm("s", "labels", "ce", early.sum()), LossTerm("s", "t", "hint", late.sum(), 0.0))
-    loop = cast(Loop, SimpleNamespace(processes=processes))
-    Loop._total(loop, terms, None).backward()
+    step = cast(Step, SimpleNamespace(processes=processes))
+    Step._total(step, terms, None).backward()
     assert early.grad is not None
     assert (late.grad is not None) is reached
 

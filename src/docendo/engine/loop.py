@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from docendo.core import Batch, LossTerm, Output, Phase, Staged, sharing
+from docendo.core import Batch, Phase, Staged
 from docendo.data import DataSet, Split
-from docendo.engine.meter import LossMeter
-from docendo.engine.moving_average import MovingAverage
-from docendo.engine.networks import Learners, answer, buffers_of, freeze, set_buffers, together
-from docendo.engine.processes import SynchronisedBatchNorm, agree, everyones, gathered, scaled, summed
+from docendo.engine.networks import Answers, answer, freeze, together
+from docendo.engine.optim import make_recordable, set_rate
+from docendo.engine.processes import agree, summed
 from docendo.engine.progress import Progress
-from docendo.engine.random_state import rng_state, set_rng_state
+from docendo.engine.recording import RecordedStep, Recorder
 from docendo.engine.rehearse import PhasePlan
 from docendo.engine.settings import TrainSettings
-from docendo.engine.side_by_side import Ask, Question, at_once, what_it_is
+from docendo.engine.side_by_side import Ask, at_once
+from docendo.engine.state import State
+from docendo.engine.step import Share, Step
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, stream_of
 from docendo.engine.teacher_memory import Lap, TeacherMemory, unmeasured
@@ -36,76 +36,11 @@ DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
 
 
 @dataclass
-class Position:
-    """Where a phase stands: what its checkpoint holds besides the state of modules and optimiser.
-
-    Attributes:
-        epoch: finished epochs.
-        step: finished batches of the epoch after them.
-        seconds: time spent training.
-        epoch_seconds: time spent in the unfinished epoch, evaluation excluded.
-        rows: a row of metrics for each finished epoch.
-        best: for each network, the epoch (from 1) and validation accuracy of its best epoch so far.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    epoch_seconds: float = 0.0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, list[float]] = field(default_factory=dict)
-
-
-@dataclass
-class State:
-    """All that a checkpoint holds; of frozen networks only the buffers, and only of those that are `drifting`."""
-
-    learners: Learners
-    drifting: Mapping[str, nn.Module]
-    optimizer: Any
-    ema: MovingAverage | None
-    meter: LossMeter
-    fabric: Fabric
-    position: Position
-
-    def save(self, slot: Slot) -> None:
-        """Write the checkpoint; every process must call this, the first one writes."""
-        random = everyones(self.fabric, rng_state())
-        if self.fabric.is_global_zero:
-            slot.save(
-                {
-                    "position": copy.deepcopy(vars(self.position)),
-                    "learners": self.learners.roles.state_dict(),
-                    "drifted": buffers_of(self.drifting),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.fabric.strategy.precision.state_dict(),
-                    "ema": self.ema.state() if self.ema else None,
-                    "meter": self.meter.state(),
-                    "rng": random,
-                }
-            )
-        self.fabric.barrier()
-
-    def load(self, saved: dict[str, Any] | None) -> None:
-        """Go on from a checkpoint, or from the beginning if there is none."""
-        if saved is None:
-            return
-        self.position = Position(**saved["position"])
-        self.learners.roles.load_state_dict(saved["learners"])
-        set_buffers(self.drifting, saved["drifted"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
-        if self.ema:
-            self.ema.load(saved["ema"])
-        self.meter.load(saved["meter"])
-        set_rng_state(saved["rng"][self.fabric.global_rank % len(saved["rng"])])
-
-
-@dataclass
 class Loop:
     """The epochs of one phase.
 
-    `lap` is told which part of a step has just ended, so that steps can be measured; `ask` asks the frozen networks.
+    `lap` is told which part of a step has just ended, so that steps can be measured; `ask` asks the frozen networks;
+    `recorder` records steps.
     """
 
     fabric: Fabric
@@ -125,6 +60,7 @@ class Loop:
     stop: StopRequest
     lap: Lap = unmeasured
     ask: Ask = at_once
+    recorder: Recorder | None = None
 
     def __post_init__(self) -> None:
         """Say what is coming."""
@@ -134,18 +70,26 @@ class Loop:
         position = self.state.position
         self.progress.phase(self.phase.name, self.epochs, self.steps, position.epoch * self.steps + position.step)
         self.saved_at = time.monotonic()
-        self.live = {role: network for role, network in self.frozen.items() if role not in self.memory.roles}
-        self.what_it_is = cache(lambda role: what_it_is(self.live[role]))
+        live = {role: network for role, network in self.frozen.items() if role not in self.memory.roles}
+        self.step = Step(
+            fabric=self.fabric,
+            settings=self.settings,
+            phase=self.phase,
+            plan=self.plan,
+            live=live,
+            state=self.state,
+            module=self.module,
+            ask=self.ask,
+            lap=lambda part: self.lap(part),
+        )
         # To look at a loss, or to ask the other processes, is to wait; on one CPU it is free.
-        self.look_every = 1 if self.fabric.device.type == "cpu" else 50
-        self.synchronised = self.processes > 1 and self.settings.sync_batchnorm
-        self.batch_norm = SynchronisedBatchNorm if self.synchronised else contextlib.nullcontext
-        self.turns: tuple[str | None, ...] = tuple(self.phase.learners) if self.phase.alternating else (None,)
+        self.look_every = 1 if self.fabric.device.type == "cpu" and self.recorder is None else 50
         if self.phase.alternating and self.settings.accumulate > 1:
             raise DocendoError(
                 f'phase "{self.phase.name}" updates its learners in turn, which does not go with accumulate='
                 f"{self.settings.accumulate}: set accumulate=1, or let them learn together"
             )
+        self.recorded = self._recorded(self.recorder) if self.recorder else None
 
     def run(self) -> None:
         """Train to the end of the phase."""
@@ -175,65 +119,43 @@ class Loop:
                     if (step + 1) % self.look_every < settings.accumulate or step + 1 == self.steps:
                         self._look(epoch, step)
 
-    def _step(self, epoch: int, step: int, batch: Batch, remembered: Mapping[str, Output]) -> None:
+    def _step(self, epoch: int, step: int, batch: Batch, remembered: Answers) -> None:
         """Learn from one batch; the optimiser steps when the gradients of `accumulate` batches are there."""
-        settings, optimizer = self.settings, self.state.optimizer
-        first = step - step % settings.accumulate
-        together = min(settings.accumulate, self.steps - first)
-        last = step + 1 == first + together
+        first = step - step % self.settings.accumulate
+        batches = min(self.settings.accumulate, self.steps - first)
         progress = self._progress(epoch, first)
-        here = len(batch.labels)
+        batch = batch._replace(progress=progress)
         if self.phase.views:
             batch = self.phase.views(batch)
-        question = Question(self.live, self.plan.reads, batch, self._as_in_training, self.what_it_is)
-        answers = {**self.ask(question), **remembered}
+        set_rate(self.state.optimizer, self.settings.schedule.factor_at(progress))
+        self.state.meter.begin(step)
+        whole = self._images(step) == self.settings.batch_size
+        if self.recorded and whole and self.ask is at_once:
+            self.recorded(batch, remembered)
+            return
+        answers = {**self.step.asked(batch), **remembered}
         self.lap("frozen networks")
-        factor = settings.schedule.factor_at(progress)
-        for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        for turn in self.turns:
-            with self.fabric.no_backward_sync(self.module, enabled=not last):
-                with self.batch_norm(), sharing(self._gather(here, step)):
-                    terms = tuple(self.module(batch._replace(progress=progress), answers))
-                terms = scaled(terms, here, self._images(step), self.processes)
-                loss = self._total(terms, turn)
-                self.state.meter.add(terms, loss, step, only=turn)
-                if self.look_every == 1 and self.processes == 1:
-                    self._refuse_nonfinite(epoch, self.state.meter.first_bad())  # before it spoils the weights
-                self.fabric.backward(loss / together if together > 1 else loss)
-            self.lap("learners")
-            if not last:
-                continue
-            self._keep_gradients_of(turn)
-            if settings.optimizer.clip:
-                self.fabric.clip_gradients(self.module, optimizer, max_norm=settings.optimizer.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if last and self.state.ema:
-            self.state.ema.update(self.state.learners.roles)
-        self.lap("optimizer")
+        if self.recorded and whole:
+            self.recorded(batch, answers)
+            return
+        share = Share(self._images(step), batches, step + 1 == first + batches)
+        self.step.learn(batch, answers, share, partial(self._look_at_once, epoch))
 
-    @contextlib.contextmanager
-    def _as_in_training(self) -> Iterator[None]:
-        with self.fabric.autocast(), self.batch_norm():
-            yield
+    def _recorded(self, recorder: Recorder) -> RecordedStep:
+        """Give what makes the steps of whole batches, frozen networks included unless others ask them too."""
+        share, optimizer = Share(self.settings.batch_size), self.state.optimizer
+        make_recordable(optimizer, self.fabric.device)
 
-    def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
-        """Sum the weighted terms of the learner whose turn it is, or all."""
-        weighted = [(term.weight if turn in (None, term.role) else 0.0, term.value) for term in terms]
-        # DDP waits for a gradient of every parameter: what counts nothing yet, or in another's turn, still counts.
-        keep_all = self.processes > 1
-        return cast(Tensor, sum(weight * value for weight, value in weighted if weight or keep_all))
+        def step(batch: Batch, known: Answers) -> None:
+            answers = {**self.step.asked(batch), **known} if self.ask is at_once else known
+            self.step.learn(batch, answers, share, lambda: None)
 
-    def _keep_gradients_of(self, turn: str | None) -> None:
-        """Drop the gradients of the learners whose turn it is not, so that the optimiser passes them over."""
-        for role, learner in self.state.learners.roles.items():
-            if turn not in (None, role):
-                learner.zero_grad(set_to_none=True)
+        return RecordedStep(step, self.state.changing, optimizer.zero_grad, recorder, self.progress.say)
 
-    def _gather(self, here: int, step: int) -> Callable[[Tensor], Tensor] | None:
-        """Give what puts the rows of all processes together."""
-        return partial(gathered, here, self._images(step)) if self.processes > 1 else None
+    def _look_at_once(self, epoch: int) -> None:
+        """Refuse losses that are not finite before they spoil the weights, where that takes no waiting."""
+        if self.look_every == 1 and self.processes == 1:
+            self._refuse_nonfinite(epoch, self.state.meter.first_bad())
 
     def _images(self, step: int) -> int:
         """Count the images of a batch over all processes."""
@@ -292,7 +214,7 @@ class Loop:
         position.rows.append(row)
         position.seconds += position.epoch_seconds
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
-        self.state.meter = LossMeter(meter.names, self.fabric.device)
+        meter.reset()
         self.records.write(position.rows)
         self.progress.epoch(row)
         for news in self.memory.news():
@@ -315,7 +237,7 @@ class Loop:
         learners.eval()
         freeze(frozen)  # whatever its statistics, they must not drift with validation images
         # Each process looks at a part, where all have the same network; shards must be asked equally often.
-        shared = self.synchronised and not frozen and len(images) >= self.processes
+        shared = self.step.synchronised and not frozen and len(images) >= self.processes
         classes = len(self.data.classes)
         if shared:
             mine = _Share(images, (self.fabric.global_rank, self.processes))

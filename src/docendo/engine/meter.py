@@ -30,25 +30,38 @@ class LossMeter:
         self._columns = (*names, TOTAL)
         self._sums = torch.zeros(len(self._columns), dtype=torch.float64, device=device)
         self._bad_step = torch.full_like(self._sums, math.inf)
+        self._step = torch.zeros_like(self._sums[0])
         self._count = 0
-        self._last = -1
 
-    def add(self, terms: Sequence[LossTerm], total: Tensor, step: int, *, only: str | None = None) -> None:
-        """Add the values of one batch and their weighted sum.
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What `add` changes; always the same tensors."""
+        return self._sums, self._bad_step
+
+    def reset(self) -> None:
+        """Begin an epoch."""
+        self._sums.zero_()
+        self._bad_step.fill_(math.inf)
+        self._count = 0
+
+    def begin(self, step: int) -> None:
+        """Say which batch of the epoch comes next; it is remembered for values that are not finite."""
+        self._step.fill_(step)
+        self._count += 1
+
+    def add(self, terms: Sequence[LossTerm], total: Tensor, *, only: str | None = None) -> None:
+        """Add the values of a batch that has begun and their weighted sum; done by the device alone.
 
         Args:
             terms: the loss terms.
             total: their weighted sum.
-            step: which batch; remembered for values that are not finite.
             only: the role whose terms count, where learners take turns and each looks at the batch anew.
         """
         counted = [term.value.detach() if only in (None, term.role) else torch.zeros_like(total) for term in terms]
         values = torch.stack([*counted, total.detach()]).to(torch.float64)
-        at = torch.where(values.isfinite(), math.inf, float(step))
-        self._bad_step = torch.minimum(self._bad_step, at)
+        at = torch.where(values.isfinite(), math.inf, self._step)
+        torch.minimum(self._bad_step, at, out=self._bad_step)
         self._sums += values
-        self._count += step != self._last
-        self._last = step
 
     def means(self, fabric: Fabric | None = None) -> dict[str, float]:
         """Give the mean of each term, and of the `TOTAL`, so far in this epoch; waits for the device.

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn, optim
 
 from docendo.engine.networks import Learners
 from docendo.engine.settings import OptimizerSettings
 
 
 def make_optimizer(
-    learners: Learners, lr: float, settings: OptimizerSettings, rates: Mapping[str, float], idle: Iterable[str]
+    learners: Learners,
+    lr: float,
+    settings: OptimizerSettings,
+    rates: Mapping[str, float],
+    idle: Iterable[str],
+    *,
+    fused: bool = False,
 ) -> optim.Optimizer:
     """Make one optimiser with a group of parameters for each role; `base_lr` is the group's rate before the schedule.
 
@@ -23,6 +30,7 @@ def make_optimizer(
         settings: which optimiser.
         rates: factor on `lr` by role.
         idle: names of parameters that nothing reaches; they are left out, so that weight decay does not shrink them.
+        fused: take a step in one launch, which can be recorded.
     """
     idle = set(idle)
     learning: dict[str, list[nn.Parameter]] = {role: [] for role in learners.roles}
@@ -35,11 +43,34 @@ def make_optimizer(
             rate = lr * rates.get(role, 1.0)
             groups.append({"params": parameters, "lr": rate, "base_lr": rate})
     if settings.name == "adamw":
-        return optim.AdamW(groups, lr=lr, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay)
+        betas = settings.momentum, 0.999
+        return optim.AdamW(groups, lr=lr, betas=betas, weight_decay=settings.weight_decay, fused=fused or None)
     return optim.SGD(
         groups,
         lr=lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=settings.name == "nesterov" and settings.momentum > 0,
+        fused=fused or None,
     )
+
+
+def set_rate(optimizer: optim.Optimizer, factor: float) -> None:
+    """Set the learning rate of each group to its `base_lr` times a factor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(group["base_lr"] * factor)
+        else:
+            group["lr"] = group["base_lr"] * factor
+
+
+def make_recordable(optimizer: optim.Optimizer, device: torch.device) -> None:
+    """Let the device read the rates of a fused optimiser, and make what it keeps before its first step."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = device.type == "cuda"
+        if group.get("momentum"):
+            # A parameter that gets its first gradient later than others would find no momentum of its own.
+            for parameter in group["params"]:
+                optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))

@@ -124,6 +124,11 @@ class TrainSettings(BaseModel):
         description="compile stages and heads of frozen networks, or of all, which takes a while before each phase; "
         "docendo bench tells whether it pays",
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="on a GPU, record a step once as a CUDA graph and replay it: for small networks and batches, whose "
+        "steps are thousands of short launches; checked against the step itself before it is used",
+    )
     best_on_test: bool = Field(
         False,
         description="measure the test images after each epoch too, for a column beside papers that publish their best "

@@ -16,7 +16,7 @@ from docendo.data.seeds import seed_for
 from docendo.engine.compiling import compiled
 from docendo.engine.folding import folded
 from docendo.engine.half import Half
-from docendo.engine.loop import DTYPES, Loop, Position, State, converted
+from docendo.engine.loop import DTYPES, Loop, converted
 from docendo.engine.meter import LossMeter
 from docendo.engine.moving_average import MovingAverage
 from docendo.engine.networks import (
@@ -33,10 +33,12 @@ from docendo.engine.networks import (
 from docendo.engine.optim import make_optimizer
 from docendo.engine.progress import Progress
 from docendo.engine.random_state import random_state_kept
+from docendo.engine.recording import CannotRecord, Recorder, recorder_for
 from docendo.engine.rehearse import PhasePlan, a_few, rehearse
 from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.engine.sharding import sharded
 from docendo.engine.side_by_side import Ask, at_once
+from docendo.engine.state import Position, State
 from docendo.engine.stop import StopRequest
 from docendo.engine.store import Records, Slot, fingerprint, stream_of
 from docendo.engine.teacher_memory import TeacherMemory, open_memory
@@ -165,7 +167,9 @@ class Trainer:
             memory = until_the_end.enter_context(closing(self._memory(phase, plan, frozen, batch.images)))
             until_the_end.enter_context(only_learning(learners, plan.idle))
             stop = until_the_end.enter_context(self.listening())
-            optimizer = make_optimizer(learners, settings.rate, settings.optimizer, phase.learning_rates, plan.idle)
+            recorder = self._recorder() if settings.cuda_graphs else None
+            rates, fused = phase.learning_rates, recorder is not None
+            optimizer = make_optimizer(learners, settings.rate, settings.optimizer, rates, plan.idle, fused=fused)
             module, optimizer = fabric.setup(learners, optimizer)
             ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None
             meter = LossMeter([term.name for term in plan.terms], fabric.device)
@@ -190,6 +194,7 @@ class Trainer:
                 module=module,
                 stop=stop,
                 ask=self.ask,
+                recorder=recorder,
             )
 
     def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
@@ -199,6 +204,13 @@ class Trainer:
             if self.sharding
             else open_memory(frozen, phase, plan.reads, self.data, settings, images, autocast, say)
         )
+
+    def _recorder(self) -> Recorder | None:
+        try:
+            return recorder_for(self.fabric, self.settings)
+        except CannotRecord as why:
+            self.progress.say(f"steps are not recorded: {why}")
+            return None
 
     @property
     def _whole(self) -> torch.device:

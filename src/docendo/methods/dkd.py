@@ -45,4 +45,4 @@ class DKD(Taught):
     def terms(self, net: Networks, batch: Batch, student: Output, teacher: Output) -> Iterator[LossTerm]:
         """Yield the divergence."""
         value = dkd(student.logits, teacher.logits, batch.labels, self.alpha, self.beta, self.temperature)
-        yield LossTerm("student", "teacher", "dkd", value, warmed_up(batch.progress, self.warmup))
+        yield LossTerm("student", "teacher", "dkd", value, warmed_up(batch, self.warmup))

@@ -53,7 +53,7 @@ class ReviewKD(Taught):
         levels = {pair: (target, features) for pair, target, features in pairs.maps(teacher.stages, student.stages)}
         levels["pooled"] = (as_maps(teacher.pooled), as_maps(student.pooled))
         said = net.reviewkd({level: features for level, (_, features) in levels.items()})
-        weight = self.weight * warmed_up(batch.progress, self.warmup)
+        weight = self.weight * warmed_up(batch, self.warmup)
         for level, (target, _) in levels.items():
             value = hierarchical_context(said[level], target)
             yield LossTerm("student", "teacher", f"review {level}", value, weight)

@@ -88,16 +88,13 @@ def refuse_twice(methods: Sequence[Any]) -> None:
         raise DocendoError(f"add: {twice} is there already: a loss is added once; change its weight instead")
 
 
-def warmed_up(progress: float, warmup: float) -> float:
+def warmed_up(batch: Batch, warmup: float) -> float:
     """Give the factor on a weight that rises in a line, from a twentieth to 1.
 
     A twentieth is what mdistiller begins with: the first of 20 epochs. So no step goes without the term.
 
     Args:
-        progress: how much of the phase is done.
+        batch: of the phase, whose progress is asked for only if the weight rises at all.
         warmup: part of the phase that the rise takes; 0: none.
-
-    >>> warmed_up(0.0, 0.5), warmed_up(0.25, 0.5), warmed_up(0.75, 0.5), warmed_up(0.0, 0.0)
-    (0.05, 0.5, 1.0, 1.0)
     """
-    return 1.0 if progress >= warmup else max(progress / warmup, 0.05)
+    return max(min(batch.progress / warmup, 1.0), 0.05) if warmup else 1.0

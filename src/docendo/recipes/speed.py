@@ -36,7 +36,7 @@ class PhaseBench:
         images_per_second: through training, evaluation left out.
         milliseconds: of a step.
         parts: milliseconds of a step by part: data, frozen networks, learners, optimizer; measured apart, in steps that
-            wait for the device after each part.
+            wait for the device after each part and are not recorded.
         floor: the role of the first network that learns here; None where only parts of networks do, as the next two.
         floor_milliseconds: of the bare step of that network alone: forward, cross-entropy, backward, update, on one
             batch that is at hand.
@@ -169,7 +169,7 @@ def _parts(loop: Loop, steps: int, wait: Callable[[], None]) -> dict[str, float]
         seconds[part] += now - last
         last = now
 
-    loop.lap = lap
+    loop.lap, loop.recorded = lap, None
     loop.steps_of(0, 0, steps)
     return {part: 1000 * total / steps for part, total in seconds.items()}
 

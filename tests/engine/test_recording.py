@@ -38,7 +38,7 @@ class Blank(Tape):
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tape], None]:
     """Let steps be recorded on a CPU."""
-    return lambda tape: monkeypatch.setattr(train, "recorder_for", lambda fabric, settings: tape)
+    return lambda tape: monkeypatch.setattr(train, "recorder_for", lambda *run, alone: tape)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Works that take turns at their questions, and networks that answer several of them at once."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from docendo.core import Batch
+from docendo.core import Batch, Output
 from docendo.engine.networks import Reads, freeze
 from docendo.engine.side_by_side import Ask, Question, at_once, side_by_side, what_it_is
 from docendo.networks import create
@@ -165,3 +165,63 @@ def test_a_second_ctrl_c_ends_all_at_once_and_tidies_up() -> None:
     with pytest.raises(KeyboardInterrupt):
         side_by_side([careful, impatient])
     assert tidied == ["yes"]
+
+
+class Stream:
+    """Stands for a GPU's queue: knows all that is done before what it is given next."""
+
+    def __init__(self) -> None:
+        self.before: set[str] = set()
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.before |= other.before
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Stream]:
+    """Pretend that there are streams; give what tells the one of now."""
+    entered = [Stream()]
+
+    @contextmanager
+    def entering(stream: Stream) -> Iterator[None]:
+        entered.append(stream)
+        try:
+            yield
+        finally:
+            entered.pop()
+
+    for name, pretended in (("Stream", Stream), ("stream", entering), ("current_stream", lambda: entered[-1])):
+        monkeypatch.setattr(torch.cuda, name, pretended)
+    return lambda: entered[-1]
+
+
+def test_on_a_gpu_lanes_wait_for_answers_and_not_for_each_other(
+    streams: Callable[[], Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[set[str]] = []
+    stepped: dict[str, set[str]] = {}
+
+    def answering(frozen: object, reads: object, batch: Batch) -> dict[str, Output]:
+        answered.append({*streams().before})
+        streams().before.add(f"answer {len(answered)}")
+        return {"teacher": Output(batch.images, batch.images, (batch.images,))}
+
+    def work(name: str) -> Callable[[Ask], None]:
+        def of(ask: Ask) -> None:
+            for step in (1, 2):
+                streams().before.add(f"images {name}{step}")
+                ask(question(shared, pictures(0, 2)))
+                stepped[f"{name}{step}"] = {*streams().before}
+                streams().before.add(f"step {name}{step}")
+
+        return of
+
+    shared = teacher()
+    monkeypatch.setattr("docendo.engine.side_by_side.answer", answering)
+    assert side_by_side([work("a"), work("b")], torch.device("cuda")) == [None, None]
+    first = {"images a1", "images b1"}
+    second = first | {"answer 1", "step a1", "step b1", "images a2", "images b2"}
+    assert answered == [first, second]
+    assert stepped["a1"] == stepped["b1"] == first | {"answer 1"}, "b's step does not wait for a's"
+    assert stepped["a2"] == stepped["b2"] == second | {"answer 2"}
+    assert {"step a2", "step b2"} <= streams().before

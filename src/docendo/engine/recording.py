@@ -51,18 +51,27 @@ class Recorder(Protocol):
 
 
 class CudaGraphs:
-    """Records work as CUDA graphs."""
+    """Records work as CUDA graphs.
+
+    Args:
+        alone: whether no other work is done at the same time; graphs have the places of their random state in common.
+    """
+
+    def __init__(self, *, alone: bool = True) -> None:
+        self._alone = alone
 
     def warm_up(self, work: Work) -> None:
         """Do work on a stream of its own, as `torch.cuda.CUDAGraph` wants it."""
-        drawn = torch.get_rng_state()
+        on_cpu, on_gpu = torch.get_rng_state(), torch.cuda.get_rng_state()
         here, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
             work()
         here.wait_stream(aside)
-        if not torch.equal(drawn, torch.get_rng_state()):
+        if not torch.equal(on_cpu, torch.get_rng_state()):
             raise CannotRecord("the losses draw random numbers on the CPU")
+        if not self._alone and not torch.equal(on_gpu, torch.cuda.get_rng_state()):
+            raise CannotRecord("a step draws random numbers, as for dropout, and so may those of other seeds beside it")
 
     def record(self, work: Work) -> Work:
         """Capture work as one graph."""
@@ -73,8 +82,13 @@ class CudaGraphs:
         return graph.replay
 
 
-def recorder_for(fabric: Fabric, settings: TrainSettings) -> Recorder:
+def recorder_for(fabric: Fabric, settings: TrainSettings, *, alone: bool = True) -> Recorder:
     """Give what records the steps of a run.
+
+    Args:
+        fabric: of the run.
+        settings: of the run.
+        alone: whether no other run goes on beside it in this process.
 
     Raises:
         CannotRecord: steps cannot be recorded on this device, or as they are set.
@@ -87,7 +101,7 @@ def recorder_for(fabric: Fabric, settings: TrainSettings) -> Recorder:
         raise CannotRecord(f"accumulate={settings.accumulate} makes steps of more than one kind")
     if settings.precision == "16-mixed":
         raise CannotRecord("precision 16-mixed looks at each step whether its gradients are finite")
-    return CudaGraphs()
+    return CudaGraphs(alone=alone)
 
 
 class RecordedStep:

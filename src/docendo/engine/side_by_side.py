@@ -3,12 +3,14 @@
 Each run is ordinary code in a greenlet of its own, which goes on until it asks its frozen networks something. When all
 have asked, each network answers everybody in one batch. So a run sees nothing of the others but the time they take, and
 an answer's rounding, which may differ with the number of images that are asked about together.
+
+On a GPU each run has a stream of its own, so that what they do between two questions may be done at the same time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,11 +66,12 @@ def what_it_is(network: nn.Module) -> Hashable:
     return network if network.training else (digest(network), repr(network), repr(adaptation_of(network)))
 
 
-def side_by_side(works: Sequence[Callable[[Ask], Any]]) -> list[Any]:
+def side_by_side(works: Sequence[Callable[[Ask], Any]], device: torch.device | None = None) -> list[Any]:
     """Do several works that ask frozen networks, each until its next question in turn.
 
     Args:
         works: each takes what it asks, once a step. Each has a random state of its own, which begins as it is now.
+        device: where they work; a CPU unless given.
 
     Returns:
         What each work returned, or the exception that ended it; an exception of one does not concern the others.
@@ -76,10 +79,13 @@ def side_by_side(works: Sequence[Callable[[Ask], Any]]) -> list[Any]:
     import greenlet
 
     hub = greenlet.getcurrent()
-    lanes = [_Lane(greenlet.greenlet(_caught), work, hub.switch) for work in works]
+    streams = device is not None and device.type == "cuda"
+    lanes = [_Lane(greenlet.greenlet(_caught), work, hub.switch, _Queue(streams)) for work in works]
     results: dict[_Lane, Any] = {}
     while working := [lane for lane in lanes if lane not in results]:
         said = {lane: lane.go_on() for lane in working}
+        for lane in working:  # when all have been sent on: who goes on waits for what this queue waits for
+            lane.queue.join()
         results |= {lane: end for lane, end in said.items() if lane.ended}
         questions = {lane: question for lane, question in said.items() if not lane.ended}
         for lane, answers in zip(questions, _answer([*questions.values()]), strict=True):
@@ -87,15 +93,38 @@ def side_by_side(works: Sequence[Callable[[Ask], Any]]) -> list[Any]:
     return [results[lane] for lane in lanes]
 
 
+class _Queue:
+    """A lane's queue on the device: a stream of its own, or the one that all have."""
+
+    def __init__(self, streams: bool) -> None:
+        self._stream: Any = torch.cuda.Stream() if streams else None  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let the device do what follows after all that the queue around this one holds by now."""
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def join(self) -> None:
+        """Let the queue around this one wait for it."""
+        if self._stream is not None:
+            torch.cuda.current_stream().wait_stream(self._stream)
+
+
 class _Lane:
     """One of the works, stopped at a question or not yet begun.
 
     Attributes:
+        queue: what it lets the device do.
         told: what it goes on with: its beginning, then the answers to its last question.
     """
 
-    def __init__(self, greenlet: Any, work: Callable[[Ask], Any], ask: Ask) -> None:
-        self._greenlet = greenlet
+    def __init__(self, greenlet: Any, work: Callable[[Ask], Any], ask: Ask, queue: _Queue) -> None:
+        self._greenlet, self.queue = greenlet, queue
         greenlet.gr_context = copy_context()
         self._random, self._strict = rng_state(), torch.are_deterministic_algorithms_enabled()
         self.told: tuple[Any, ...] = work, ask
@@ -109,7 +138,8 @@ class _Lane:
         outside, strict = rng_state(), torch.are_deterministic_algorithms_enabled()
         self._set(self._random, self._strict)
         try:
-            return self._greenlet.switch(*self.told)
+            with self.queue.entered():
+                return self._greenlet.switch(*self.told)
         finally:
             self._random, self._strict = rng_state(), torch.are_deterministic_algorithms_enabled()
             self._set(outside, strict)

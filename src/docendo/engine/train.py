@@ -207,7 +207,7 @@ class Trainer:
 
     def _recorder(self) -> Recorder | None:
         try:
-            return recorder_for(self.fabric, self.settings)
+            return recorder_for(self.fabric, self.settings, alone=self.ask is at_once)
         except CannotRecord as why:
             self.progress.say(f"steps are not recorded: {why}")
             return None

@@ -107,7 +107,8 @@ def _run(
             teller = OfSeed(shown, seed, leading=seed == seeds[0])
             return work.do(teller, log, ask, lambda: nullcontext(stop))
 
-        ends = side_by_side([partial(doing, work, seed) for work, seed in zip(works, seeds, strict=True)])
+        doings = [partial(doing, work, seed) for work, seed in zip(works, seeds, strict=True)]
+        ends = side_by_side(doings, fabric.device)
     return _folders(ends, works, seeds)
 
 

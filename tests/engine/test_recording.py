@@ -50,7 +50,7 @@ def tape(use: Callable[[Tape], None]) -> Tape:
 
 @pytest.fixture
 def recorded(small_run: Train) -> Train:
-    """Train as `small_run` does, thirteen steps of which twelve are alike, and record them."""
+    """Train as `small_run` does, with six equal steps an epoch and a smaller one, and record them."""
 
     def run(method: Any, out: str = "run", **more: Any) -> docendo.Run:
         return small_run(method, out, batch_size=32, **{**more, "set": {"cuda_graphs": True, **more.get("set", {})}})

@@ -124,31 +124,30 @@ class Loop:
         first = step - step % self.settings.accumulate
         batches = min(self.settings.accumulate, self.steps - first)
         progress = self._progress(epoch, first)
+        share = Share(len(batch.labels), self._images(step), batches, step + 1 == first + batches)
         batch = batch._replace(progress=progress)
         if self.phase.views:
             batch = self.phase.views(batch)
         set_rate(self.state.optimizer, self.settings.schedule.factor_at(progress))
         self.state.meter.begin(step)
-        whole = self._images(step) == self.settings.batch_size
-        if self.recorded and whole and self.ask is at_once:
-            self.recorded(batch, remembered)
-            return
-        answers = {**self.step.asked(batch), **remembered}
-        self.lap("frozen networks")
-        if self.recorded and whole:
-            self.recorded(batch, answers)
-            return
-        share = Share(self._images(step), batches, step + 1 == first + batches)
-        self.step.learn(batch, answers, share, partial(self._look_at_once, epoch))
+        recorded = self.recorded if share.images == self.settings.batch_size else None
+        answers = remembered
+        if not (recorded and self.ask is at_once):
+            answers = {**self.step.asked(batch), **remembered}
+            self.lap("frozen networks")
+        if recorded:
+            recorded(batch, answers)
+        else:
+            self.step.learn(batch, answers, share, partial(self._look_at_once, epoch))
 
     def _recorded(self, recorder: Recorder) -> RecordedStep:
         """Give what makes the steps of whole batches, frozen networks included unless others ask them too."""
-        share, optimizer = Share(self.settings.batch_size), self.state.optimizer
+        images, optimizer = self.settings.batch_size, self.state.optimizer
         make_recordable(optimizer, self.fabric.device)
 
         def step(batch: Batch, known: Answers) -> None:
             answers = {**self.step.asked(batch), **known} if self.ask is at_once else known
-            self.step.learn(batch, answers, share, lambda: None)
+            self.step.learn(batch, answers, Share(images, images), lambda: None)
 
         return RecordedStep(step, self.state.changing, optimizer.zero_grad, recorder, self.progress.say)
 

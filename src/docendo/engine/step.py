@@ -25,11 +25,13 @@ class Share(NamedTuple):
     """What a batch is of an update of the weights.
 
     Attributes:
+        here: images that this process has read; with views of them it may learn from more.
         images: of the whole batch, over all processes.
         batches: whose gradients make the update.
         last: whether this is the last of them, which the update follows.
     """
 
+    here: int
     images: int
     batches: int = 1
     last: bool = True
@@ -70,12 +72,12 @@ class Step:
             share: what the batch is of an update.
             look: is called when the losses are known, before anything learns from them.
         """
-        optimizer, here = self.state.optimizer, len(batch.labels)
+        optimizer = self.state.optimizer
         for turn in self.turns:
             with self.fabric.no_backward_sync(self.module, enabled=not share.last):
-                with self.batch_norm(), sharing(self._gather(here, share.images)):
+                with self.batch_norm(), sharing(self._gather(share)):
                     terms = tuple(self.module(batch, answers))
-                terms = scaled(terms, here, share.images, self.processes)
+                terms = scaled(terms, share.here, share.images, self.processes)
                 loss = self._total(terms, turn)
                 self.state.meter.add(terms, loss, only=turn)
                 look()
@@ -112,6 +114,6 @@ class Step:
             if turn not in (None, role):
                 learner.zero_grad(set_to_none=True)
 
-    def _gather(self, here: int, everywhere: int) -> Callable[[Tensor], Tensor] | None:
+    def _gather(self, share: Share) -> Callable[[Tensor], Tensor] | None:
         """Give what puts the rows of all processes together."""
-        return partial(gathered, here, everywhere) if self.processes > 1 else None
+        return partial(gathered, share.here, share.images) if self.processes > 1 else None

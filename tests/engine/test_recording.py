@@ -5,11 +5,15 @@ A tape stands for CUDA graphs here (tests/engine/tape.py); with a GPU, tests/eng
 
 import csv
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import Tensor
 
 import docendo
@@ -18,6 +22,7 @@ from docendo.engine import TrainSettings, train
 from docendo.engine.recording import CannotRecord, RecordedStep, Work, recorder_for
 from docendo.errors import Interrupted
 from docendo.methods import METHODS, make
+from docendo.networks import create, save
 from tests.conftest import SMALL, Said, StopAt, losses, same, weights
 from tests.engine.tape import Tape
 from tests.tiny import cast
@@ -115,7 +120,36 @@ def test_stopped_and_resumed_is_straight_through(recorded: Train, tape: Tape) ->
     assert same(weights(straight.folder, "student"), weights(resumed.folder, "student"))
 
 
-def test_seeds_side_by_side(recorded: Train, tape: Tape, small_run: Train, tmp_path: Any) -> None:
+def test_stopped_within_an_epoch_where_nothing_was_recorded(
+    recorded: Train, use: Callable[[Tape], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a run goes on on another machine, which has a GPU."""
+
+    def none(*run: Any, alone: bool) -> Tape:
+        raise CannotRecord("there is no GPU")
+
+    options: dict[str, Any] = {**cast("native", ("student", "peer")), "set": {"optimizer.name": "adamw"}}
+    monkeypatch.setattr(train, "recorder_for", none)
+    straight = recorded("dml", out="straight", **options)
+    with pytest.raises(Interrupted, match="epoch 1, step 3"):
+        recorded("dml", out="stopped", progress=StopAt(3), **options)
+    tape = Tape()
+    use(tape)
+    resumed = recorded("dml", out="stopped", resume=True, **options)
+    assert tape.replays
+    assert losses(resumed) == pytest.approx(losses(straight), rel=1e-4)
+
+
+def test_a_teacher_that_was_trained_on_other_images(recorded: Train, tape: Tape, tmp_path: Path) -> None:
+    network = create("tiny_wide", classes=10, channels=1, image_size=8)
+    save(network, tmp_path / "t.safetensors", class_names=None, mean=(0.5,), std=(0.25,), role="teacher")
+    said = Said()
+    sets = {"teacher_memory": "off"}
+    recorded("kd", teacher=tmp_path / "t.safetensors", student="tiny", progress=said, set=sets)
+    assert RECORDED in said.lines
+
+
+def test_seeds_side_by_side(recorded: Train, tape: Tape, small_run: Train, tmp_path: Path) -> None:
     teacher = small_run("plain", out="t", student="tiny_wide", epochs=1).folder / "student.safetensors"
     options: dict[str, Any] = {"teacher": teacher, "student": "tiny"}
     off = {"teacher_memory": "off", "cuda_graphs": True}
@@ -204,6 +238,30 @@ def test_what_cannot_be_repeated_is_said_and_made_as_it_is(step: Step, why: str)
     assert torch.equal(there, here)
 
 
+def test_each_kind_of_what_changes_is_looked_at() -> None:
+    """Beside huge whole numbers, infinite ones and large ones, each has its own say."""
+    groups = {
+        "weights": [torch.full((2,), 1e3), torch.zeros(2)],
+        "running": [torch.zeros(2)],
+        "counted": [torch.tensor(2**62)],
+        "losses": [torch.tensor([float("inf"), 0.0])],
+    }
+    batches = [Batch.of(torch.rand(2, 1, 1, 1), torch.arange(2)) for _ in range(8)]
+
+    def step(wrong: str, made: list[int], batch: Batch, known: Any) -> None:
+        made.append(len(made))  # which a recording does not do
+        for name, (*_, tensor) in groups.items():
+            amount = len(made) if name == wrong else 1
+            tensor.add_(amount if name == "counted" else batch.images.mean() * amount)
+
+    for wrong in groups:
+        said: list[str] = []
+        learn = RecordedStep(partial(step, wrong, []), lambda: groups, lambda: None, Tape(), said.append)
+        for batch in batches:
+            learn(batch, {})
+        assert said == [f"steps are not recorded: a replay changed {wrong} in another way than the step itself"]
+
+
 @pytest.mark.parametrize("stateful", [Counts, Remembers])
 def test_what_python_keeps_from_step_to_step_is_found_out(stateful: type) -> None:
     _, said = steps(stateful(), recorded=True)
@@ -241,6 +299,7 @@ def test_a_cpu_is_told_at_the_beginning(small_run: Train) -> None:
     ],
 )
 def test_where_none_are_recorded(device: str, processes: int, settings: dict[str, Any], why: str) -> None:
-    fabric: Any = SimpleNamespace(device=torch.device(device), world_size=processes)
+    strategy = SingleDeviceStrategy() if processes == 1 else DDPStrategy()
+    fabric: Any = SimpleNamespace(device=torch.device(device), strategy=strategy)
     with pytest.raises(CannotRecord, match=why):
         recorder_for(fabric, TrainSettings(**settings))

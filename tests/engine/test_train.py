@@ -189,6 +189,30 @@ def test_a_nonfinite_loss_says_where(small_run: SmallRun) -> None:
         small_run("plain", lr=1e30)
 
 
+@dataclass(frozen=True)
+class Edged:
+    """A loss of 0 whose gradient is not a number; its views say nothing of the progress, which the losses note."""
+
+    roles: ClassVar[tuple[str, ...]] = ("student",)
+    noted: ClassVar[list[float]] = []
+
+    def run(self, train: Train, build: Build) -> Mapping[str, nn.Module]:
+        views = lambda batch: Batch.of(batch.images, batch.labels)  # noqa: E731
+        return train(Phase("edged", {"student": build("student")}, self.losses, views=views))
+
+    def losses(self, net: Networks, batch: Batch) -> Iterator[LossTerm]:
+        self.noted.append(batch.progress)
+        logits = net.student(batch).logits
+        yield LossTerm("student", "labels", "ce", cross_entropy(logits, batch.labels))
+        yield LossTerm("student", "labels", "edge", (0 * logits.sum()).sqrt(), float(batch.progress >= 0.5))
+
+
+def test_a_nonfinite_gradient_is_refused_where_it_is_seen(small_run: SmallRun) -> None:
+    with pytest.raises(DocendoError, match=r'^phase "edged", epoch 2, step 1: the gradient is not finite;'):
+        small_run(Edged(), student="resnet8", set={"optimizer.clip": 5})
+    assert Edged.noted[-5:] == [0, 1 / 8, 1 / 4, 3 / 8, 1 / 2], "the progress of the phase, whatever views there are"
+
+
 def test_a_nonfinite_loss_keeps_the_last_good_checkpoint(small_run: SmallRun, tmp_path: Path) -> None:
     with pytest.raises(DocendoError, match="the checkpoint before it is in"):
         small_run("plain", lr=1e30)

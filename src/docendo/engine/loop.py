@@ -125,9 +125,9 @@ class Loop:
         batches = min(self.settings.accumulate, self.steps - first)
         progress = self._progress(epoch, first)
         share = Share(len(batch.labels), self._images(step), batches, step + 1 == first + batches)
-        batch = batch._replace(progress=progress)
         if self.phase.views:
             batch = self.phase.views(batch)
+        batch = batch._replace(progress=progress)
         set_rate(self.state.optimizer, self.settings.schedule.factor_at(progress))
         self.state.meter.begin(step)
         recorded = self.recorded if share.images == self.settings.batch_size else None
@@ -151,6 +151,10 @@ class Loop:
 
         return RecordedStep(step, self.state.changing, optimizer.zero_grad, recorder, self.progress.say)
 
+    def forget_recording(self) -> None:
+        """Let go of the recorded step, whose memory on the device would else wait for the garbage collector."""
+        self.recorded = None
+
     def _look_at_once(self, epoch: int) -> None:
         """Refuse losses that are not finite before they spoil the weights, where that takes no waiting."""
         if self.look_every == 1 and self.processes == 1:
@@ -169,7 +173,7 @@ class Loop:
         due = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
         any_bad, stopping, saving = agree(self.fabric, bad is not None, self.stop.signal is not None, due)
         if any_bad:
-            self._refuse_nonfinite(epoch, bad or (step, "of another process"))
+            self._refuse_nonfinite(epoch, bad or (step, "something in another process"))
         if not (stopping or saving):
             return
         self.state.save(self.slot)
@@ -184,10 +188,10 @@ class Loop:
     def _refuse_nonfinite(self, epoch: int, bad: tuple[int, str] | None) -> None:
         if bad is None:
             return
-        step, term = bad
+        step, what = bad
         kept = f"; the checkpoint before it is in {self.slot.checkpoint}" if self.slot.checkpoint.exists() else ""
         raise DocendoError(
-            f'phase "{self.phase.name}", epoch {epoch + 1}, step {step + 1}: loss term {term} is not finite; '
+            f'phase "{self.phase.name}", epoch {epoch + 1}, step {step + 1}: {what} is not finite; '
             f"try a smaller --lr (now {self.settings.lr:g}), a warm-up (--set schedule.warmup=0.05) "
             f"or --set optimizer.clip=5{kept}"
         )

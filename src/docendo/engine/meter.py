@@ -15,6 +15,8 @@ from docendo.engine.processes import average
 
 TOTAL = "total"
 """How the weighted sum of the loss terms is called."""
+GRADIENT = "the gradient"
+"""How a step's gradient is called where it is not finite, as only those see that are clipped."""
 
 
 class LossMeter:
@@ -29,13 +31,13 @@ class LossMeter:
         self.names = tuple(names)
         self._columns = (*names, TOTAL)
         self._sums = torch.zeros(len(self._columns), dtype=torch.float64, device=device)
-        self._bad_step = torch.full_like(self._sums, math.inf)
+        self._bad_step = self._sums.new_full((len(self._columns) + 1,), math.inf)
         self._step = torch.zeros_like(self._sums[0])
         self._count = 0
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What `add` changes; always the same tensors."""
+        """What `add` and `see` change; always the same tensors."""
         return self._sums, self._bad_step
 
     def reset(self) -> None:
@@ -59,9 +61,15 @@ class LossMeter:
         """
         counted = [term.value.detach() if only in (None, term.role) else torch.zeros_like(total) for term in terms]
         values = torch.stack([*counted, total.detach()]).to(torch.float64)
-        at = torch.where(values.isfinite(), math.inf, self._step)
-        torch.minimum(self._bad_step, at, out=self._bad_step)
+        self._see(values, self._bad_step[:-1])
         self._sums += values
+
+    def see_gradient(self, norm: Tensor) -> None:
+        """Take notice of whether the gradient of this step is finite, by its norm; done by the device alone."""
+        self._see(norm.detach().to(torch.float64), self._bad_step[-1])
+
+    def _see(self, values: Tensor, bad_step: Tensor) -> None:
+        torch.minimum(bad_step, torch.where(values.isfinite(), math.inf, self._step), out=bad_step)
 
     def means(self, fabric: Fabric | None = None) -> dict[str, float]:
         """Give the mean of each term, and of the `TOTAL`, so far in this epoch; waits for the device.
@@ -73,9 +81,10 @@ class LossMeter:
         return dict(zip(self._columns, (sums / max(self._count, 1)).tolist(), strict=True))
 
     def first_bad(self) -> tuple[int, str] | None:
-        """Give step and name of the first term that was not finite, or None; waits for the device."""
+        """Give step and name of the first loss term or gradient that was not finite, or None; waits for the device."""
         step, place = self._bad_step.min(dim=0)
-        return None if math.isinf(step.item()) else (int(step.item()), self._columns[int(place.item())])
+        called = [*(f"loss term {name}" for name in self._columns), GRADIENT]
+        return None if math.isinf(step.item()) else (int(step.item()), called[int(place.item())])
 
     def state(self) -> dict[str, Any]:
         """Give what a checkpoint needs."""

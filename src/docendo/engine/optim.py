@@ -65,9 +65,15 @@ def set_rate(optimizer: optim.Optimizer, factor: float) -> None:
 
 
 def make_recordable(optimizer: optim.Optimizer, device: torch.device) -> None:
-    """Let the device read the rates of a fused optimiser, and make what it keeps before its first step."""
+    """Let the device read the rates of an optimiser, and make what it keeps before its first step.
+
+    Whatever a checkpoint said of how steps are taken, they are fused.
+    """
+    for state in optimizer.state.values():
+        if "step" in state:
+            state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=device)
     for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        group |= {"lr": torch.tensor(float(group["lr"]), device=device), "fused": True, "foreach": None}
         if "capturable" in group:
             group["capturable"] = device.type == "cuda"
         if group.get("momentum"):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import Tensor
 
 from docendo.core import Batch, Output
@@ -24,11 +25,14 @@ WARM_UP = 3
 """Steps made as they are before one is recorded: libraries and optimisers make what they need once."""
 CHECKED = 2
 """Steps that a recording makes beside the step itself before it is trusted."""
+UNTIL_REPLAYED = WARM_UP + CHECKED
 TOLERANCE = 0.01
 """Largest part of what a step changes by which a replay may differ: a GPU adds up in another order each time."""
+ROUNDING = torch.finfo(torch.float32).eps
+"""Part of numbers themselves by which they may differ besides."""
 
 Work = Callable[[], None]
-Step = Callable[[Batch, Answers], None]
+Learn = Callable[[Batch, Answers], None]
 Group = Sequence[Tensor]
 
 
@@ -54,16 +58,19 @@ class CudaGraphs:
     """Records work as CUDA graphs.
 
     Args:
-        alone: whether no other work is done at the same time; graphs have the places of their random state in common.
+        alone: whether no other work is done at the same time; graphs of PyTorch before 2.15 have the places of their
+            random state in common.
     """
 
     def __init__(self, *, alone: bool = True) -> None:
         self._alone = alone
+        # Of its own: graphs captured on one stream have workspaces of cuBLAS in common, though replayed on several.
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def warm_up(self, work: Work) -> None:
         """Do work on a stream of its own, as `torch.cuda.CUDAGraph` wants it."""
         on_cpu, on_gpu = torch.get_rng_state(), torch.cuda.get_rng_state()
-        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        here, aside = torch.cuda.current_stream(), self._stream
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
             work()
@@ -77,7 +84,7 @@ class CudaGraphs:
         """Capture work as one graph."""
         graph = torch.cuda.CUDAGraph()
         # Of this thread alone: others may be decoding images meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             work()
         return graph.replay
 
@@ -95,7 +102,7 @@ def recorder_for(fabric: Fabric, settings: TrainSettings, *, alone: bool = True)
     """
     if fabric.device.type != "cuda":
         raise CannotRecord(f"a {fabric.device.type} knows no CUDA graphs")
-    if fabric.world_size > 1:
+    if not isinstance(fabric.strategy, SingleDeviceStrategy):
         raise CannotRecord("several processes wait for each other in a step")
     if settings.accumulate > 1:
         raise CannotRecord(f"accumulate={settings.accumulate} makes steps of more than one kind")
@@ -117,7 +124,7 @@ class RecordedStep:
 
     def __init__(
         self,
-        step: Step,
+        step: Learn,
         changing: Callable[[], Mapping[str, Group]],
         tidy: Work,
         recorder: Recorder,
@@ -126,7 +133,7 @@ class RecordedStep:
         self._step, self._changing, self._tidy = step, changing, tidy
         self._recorder, self._say = recorder, say
         self._made = 0
-        self._replay: Step | None = None
+        self._replay: Learn | None = None
         self._refused = False
 
     def __call__(self, batch: Batch, known: Answers) -> None:
@@ -152,7 +159,7 @@ class RecordedStep:
             self._recorder.warm_up(lambda: self._step(_watched(batch, read), known))
             if read:
                 raise CannotRecord("weights of loss terms follow the progress of the phase")
-        elif self._replay is None or made < WARM_UP + CHECKED:
+        elif self._replay is None or made < UNTIL_REPLAYED:
             self._checked(batch, known)
         else:
             self._replay(batch, known)
@@ -167,7 +174,7 @@ class RecordedStep:
                 self._replay = _recorded(self._recorder, self._step, batch, known)
             self._replay(batch, known)
         except Exception as error:  # of many kinds, by what a device does not let be recorded
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            why = _first_cause(error)
             self._tidy()
         replayed = _copies(changing)
         for name, group in changing.items():
@@ -179,12 +186,21 @@ class RecordedStep:
             raise CannotRecord(why)
         different = [name for name in changing if not _alike(before[name], replayed[name], changing[name])]
         if different:
-            raise CannotRecord(f"a replay changed {' and '.join(different)} in another way than the step itself")
-        if self._made == WARM_UP + CHECKED:
+            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+            which = ", ".join(different[:3]) + more
+            raise CannotRecord(f"a replay changed {which} in another way than the step itself")
+        if self._made == UNTIL_REPLAYED:
             self._say("the step is recorded, and replayed from here on")
 
 
-def _recorded(recorder: Recorder, step: Step, batch: Batch, known: Answers) -> Step:
+def _first_cause(error: BaseException) -> str:
+    """Say what went wrong first: a recording that has failed complains once more when it ends."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _recorded(recorder: Recorder, step: Learn, batch: Batch, known: Answers) -> Learn:
     """Record a step of copies, which each replay fills anew."""
     images, labels, index, view = (tensor.clone() for tensor in batch[:4])
     own_batch = Batch(images, labels, index, view, batch.progress)
@@ -232,17 +248,17 @@ def _copies(groups: Mapping[str, Group]) -> dict[str, list[Tensor]]:
 
 
 def _alike(before: Group, one: Group, other: Group) -> bool:
-    """Say whether two ways to change some tensors come to the same, but for rounding."""
-    changed = _distance(before, other)
-    rounding = max((torch.finfo(tensor.dtype).eps for tensor in other if tensor.is_floating_point()), default=0.0)
-    return _distance(one, other) <= TOLERANCE * changed + rounding * _distance(None, other)
+    """Say whether two ways to change some tensors come to the same: whole numbers exactly, others but for rounding."""
+    if not all(tensor.is_floating_point() for tensor in other):
+        return all(map(torch.equal, one, other))
+    size = math.sqrt(sum(float(y[y.isfinite()].double().square().sum()) for y in other))
+    return _distance(one, other) <= TOLERANCE * _distance(before, other) + ROUNDING * size
 
 
-def _distance(some: Group | None, others: Group) -> float:
-    """Give the distance between lists of tensors, or from zero; infinite numbers are apart from all but themselves."""
+def _distance(some: Group, others: Group) -> float:
+    """Give the distance between lists of tensors; what is not finite is infinitely far from all but the same."""
     total = 0.0
-    for i, other in enumerate(others):
-        y = other.double()
-        x = torch.zeros_like(y) if some is None else some[i].double()
-        total += float(torch.where(x == y, 0.0, x - y).square().sum())
+    for x, y in zip(some, others, strict=True):
+        apart = torch.where((x == y) | (x.isnan() & y.isnan()), 0.0, x.double() - y.double())
+        total += float(apart.square().sum())
     return math.inf if math.isnan(total) else math.sqrt(total)

@@ -71,15 +71,20 @@ class State:
         self.fabric.barrier()
 
     def changing(self) -> dict[str, Group]:
-        """Give all tensors that a step may change."""
-        of_optimizer = [value for state in self.optimizer.state.values() for value in state.values()]
-        drifting = [buffer for network in self.drifting.values() for buffer in network.buffers()]
+        """Give all tensors that a step may change; those of a group are of one kind, and may be compared together."""
+        of_optimizer: dict[str, list[Tensor]] = {}
+        for state in self.optimizer.state.values():
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    of_optimizer.setdefault(f"the optimiser's {key}", []).append(value)
+        named = {**dict(self.learners.roles.named_buffers()), **dict(nn.ModuleDict(self.drifting).named_buffers())}
+        averaged = self.ema.module.state_dict() if self.ema else {}
         return {
             "weights": [*self.learners.roles.parameters()],
-            "buffers": [*self.learners.roles.buffers(), *drifting],
-            "the optimiser": [value for value in of_optimizer if isinstance(value, Tensor)],
-            "the moving average": [*self.ema.module.state_dict().values()] if self.ema else [],
-            "losses": self.meter.tensors,
+            **{name: [buffer] for name, buffer in named.items()},
+            **of_optimizer,
+            **{f"the average of {name}": [tensor] for name, tensor in averaged.items()},
+            **{f"losses, {i}": [tensor] for i, tensor in enumerate(self.meter.tensors)},
         }
 
     def load(self, saved: dict[str, Any] | None) -> None:

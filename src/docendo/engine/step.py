@@ -70,7 +70,8 @@ class Step:
             batch: as all networks see it.
             answers: of all frozen networks.
             share: what the batch is of an update.
-            look: is called when the losses are known, before anything learns from them.
+            look: is called when the losses are known, before anything learns from them, and again where gradients are
+                clipped.
         """
         optimizer = self.state.optimizer
         for turn in self.turns:
@@ -87,9 +88,11 @@ class Step:
                 continue
             self._keep_gradients_of(turn)
             if self.settings.optimizer.clip:
-                # Whether they are finite is seen by the losses: to look here is to wait for the device at every step.
+                # Left to see for itself whether they are finite, Fabric would wait for the device at every step.
                 largest = self.settings.optimizer.clip
-                self.fabric.clip_gradients(self.module, optimizer, max_norm=largest, error_if_nonfinite=False)
+                norm = self.fabric.clip_gradients(self.module, optimizer, max_norm=largest, error_if_nonfinite=False)
+                self.state.meter.see_gradient(cast(Tensor, norm))
+                look()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if share.last and self.state.ema:

@@ -177,7 +177,7 @@ class Trainer:
             rank = [fabric.global_rank] if fabric.global_rank else []
             torch.manual_seed(seed_for(self.seed, stream_of(phase), "training", *rank))
             state.load(slot.load_checkpoint())
-            yield Loop(
+            loop = Loop(
                 fabric=fabric,
                 data=self.data,
                 settings=settings,
@@ -196,6 +196,8 @@ class Trainer:
                 ask=self.ask,
                 recorder=recorder,
             )
+            until_the_end.callback(loop.forget_recording)
+            yield loop
 
     def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
         settings, autocast, say = self.settings, self.fabric.autocast, self.progress.say

@@ -21,6 +21,7 @@ from docendo.engine import Trainer
 from docendo.engine.loop import Loop, converted
 from docendo.engine.networks import lay_out
 from docendo.engine.processes import launch, make_fabric
+from docendo.engine.recording import UNTIL_REPLAYED
 from docendo.errors import DocendoError
 from docendo.metrics import peak_memory
 from docendo.recipes.settings import Request, RunSettings
@@ -134,7 +135,8 @@ def _measure(loop: Loop, images: DataSet, settings: RunSettings, steps: int, rou
     role, network = next(networks, (None, None))
     wait = _waiting(loop.fabric.device)
     bare = _bare_step(network, images, settings, loop.fabric) if network is not None else None
-    loop.steps_of(0, 0, steps)
+    for _ in range(1 if loop.recorded is None else -(-UNTIL_REPLAYED // steps)):
+        loop.steps_of(0, 0, steps)
     if bare:
         bare()
     whole: list[float] = []
@@ -169,7 +171,8 @@ def _parts(loop: Loop, steps: int, wait: Callable[[], None]) -> dict[str, float]
         seconds[part] += now - last
         last = now
 
-    loop.lap, loop.recorded = lap, None
+    loop.lap = lap
+    loop.forget_recording()
     loop.steps_of(0, 0, steps)
     return {part: 1000 * total / steps for part, total in seconds.items()}
 

@@ -31,35 +31,36 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from docendo.recipes import (
-        Bench,
-        Prediction,
-        Run,
-        bench,
-        evaluate,
-        explain,
-        predict,
-        prefill,
-        probe,
-        train,
-        train_seeds,
-    )
+    from docendo.recipes.apply import Prediction, evaluate, predict, probe
+    from docendo.recipes.explanation import explain
     from docendo.recipes.measure import measure
+    from docendo.recipes.prefilling import prefill
+    from docendo.recipes.run import Run, train
+    from docendo.recipes.seeds import train_seeds
+    from docendo.recipes.speed import Bench, bench
     from docendo.reports import cite, report
     from docendo.studies.running import Study, compare, study
     from docendo.studies.tuned import Tuned
     from docendo.studies.tuning import tune
 
-_ELSEWHERE = {
-    **dict.fromkeys(("cite", "report"), "docendo.reports"),
-    **dict.fromkeys(("Study", "compare", "study"), "docendo.studies.running"),
-    "Tuned": "docendo.studies.tuned",
-    "tune": "docendo.studies.tuning",
+_HOMES = {
+    "docendo.recipes.apply": ("Prediction", "evaluate", "predict", "probe"),
+    "docendo.recipes.explanation": ("explain",),
+    "docendo.recipes.measure": ("measure",),
+    "docendo.recipes.prefilling": ("prefill",),
+    "docendo.recipes.run": ("Run", "train"),
+    "docendo.recipes.seeds": ("train_seeds",),
+    "docendo.recipes.speed": ("Bench", "bench"),
+    "docendo.reports": ("cite", "report"),
+    "docendo.studies.running": ("Study", "compare", "study"),
+    "docendo.studies.tuned": ("Tuned",),
+    "docendo.studies.tuning": ("tune",),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import recipes, reports and studies when they are first asked for, as parts of docendo are useful without."""
-    if name in __all__:
-        return getattr(import_module(_ELSEWHERE.get(name, "docendo.recipes")), name)
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is not None:
+        return getattr(import_module(home), name)
     raise AttributeError(f"module 'docendo' has no attribute {name!r}")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from docendo.cli.options import RunOptions
-from docendo.recipes import PAIRS, RECIPES
+from docendo.recipes.pairs import PAIRS
+from docendo.recipes.protocols import RECIPES
 from tests.cli.conftest import call
 
 FEW = ("--set", "data.train_images=64")

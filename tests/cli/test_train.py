@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from docendo.cli.options import RunOptions, pairs
-from docendo.recipes import train
+from docendo.recipes.run import train
 from docendo.recipes.settings import flags_of
 from tests.cli.conftest import SMALL, Trained, call
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from docendo.core import Batch, LossTerm, Networks, Phase
 from docendo.data import DataSet, DataSettings, load
-from docendo.engine import Trainer, rehearse
+from docendo.engine import rehearse
 from docendo.engine.progress import Losses, Silent
 from docendo.engine.settings import TrainSettings
+from docendo.engine.train import Trainer
 from docendo.errors import DocendoError, Interrupted, WiringError
 from docendo.losses import cross_entropy, kd
 from tests.conftest import StopAt, same

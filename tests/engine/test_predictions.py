@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from docendo.core import Batch, LossTerm, Networks, Phase
 from docendo.data import DataSet, DataSettings, load
-from docendo.engine import Trainer, rehearse
+from docendo.engine import rehearse
 from docendo.engine.progress import Silent
 from docendo.engine.settings import TrainSettings
+from docendo.engine.train import Trainer
 from docendo.errors import Interrupted, WiringError
 from docendo.losses import cross_entropy, kd
 from docendo.metrics import evaluate

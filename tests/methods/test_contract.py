@@ -19,7 +19,7 @@ from docendo.errors import DocendoError, Interrupted
 from docendo.methods import METHODS, make, name_of, settings_of, values_of
 from docendo.methods.taught import Taught
 from docendo.networks import create
-from docendo.recipes import Explanation
+from docendo.recipes.explanation import Explanation
 from tests.conftest import StopAt, same, weights
 from tests.tiny import NETWORKS, cast
 

@@ -6,7 +6,7 @@ import pytest
 
 from docendo.errors import DocendoError
 from docendo.methods import AT, BAN, KD, SFTN, SOKD, FitNet, make, settings_of, values_of
-from docendo.recipes import Run
+from docendo.recipes.run import Run
 from docendo.recipes.settings import Request
 from tests.conftest import weights
 from tests.tiny import cast

@@ -19,9 +19,9 @@ from docendo.errors import DocendoError
 from docendo.methods import KD, METHODS, Plain, settings_of
 from docendo.networks import create, save
 from docendo.networks.catalog import canonical
-from docendo.recipes import PAIRS, RECIPES
 from docendo.recipes.following import recipe_notes
-from docendo.recipes.protocols import dotted, recipe_named
+from docendo.recipes.pairs import PAIRS
+from docendo.recipes.protocols import RECIPES, dotted, recipe_named
 from docendo.recipes.settings import RUN_KEYS, Request, RunSettings
 from tests.conftest import Said, same, weights
 

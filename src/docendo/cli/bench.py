@@ -15,7 +15,7 @@ from docendo.cli.show import Output, duration, print_json, table
 from docendo.cli.train import Help, Method, method_named
 
 if TYPE_CHECKING:
-    from docendo.recipes import Bench
+    from docendo.recipes.speed import Bench
 
 Steps = Annotated[int, Parameter(converter=number, help="Steps a round.")]
 Rounds = Annotated[int, Parameter(converter=number, help="Rounds, which take turns with the bare step.")]

@@ -19,7 +19,7 @@ from docendo.numbers import amount
 
 if TYPE_CHECKING:
     from docendo.engine.rehearse import PhasePlan
-    from docendo.recipes import Explanation
+    from docendo.recipes.explanation import Explanation
 
 Time = Annotated[
     bool,

@@ -17,7 +17,7 @@ from docendo.errors import DocendoError
 from docendo.numbers import amount, spread
 
 if TYPE_CHECKING:
-    from docendo.recipes import Run
+    from docendo.recipes.run import Run
 
 Method = Annotated[str | None, Parameter(name="METHOD", show=False)]
 Help = Annotated[

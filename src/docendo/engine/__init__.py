@@ -3,6 +3,5 @@
 from docendo.engine.networks import Learners
 from docendo.engine.rehearse import PhasePlan, rehearse
 from docendo.engine.settings import OptimizerSettings, ScheduleSettings, TrainSettings
-from docendo.engine.train import Trainer
 
-__all__ = ["Learners", "OptimizerSettings", "PhasePlan", "ScheduleSettings", "TrainSettings", "Trainer", "rehearse"]
+__all__ = ["Learners", "OptimizerSettings", "PhasePlan", "ScheduleSettings", "TrainSettings", "rehearse"]

@@ -12,11 +12,11 @@ from lightning_fabric import Fabric
 
 from docendo.core import Method, Phase
 from docendo.data import EpochTable
-from docendo.engine import Trainer
 from docendo.engine.loop import Loop, converted
 from docendo.engine.processes import launch, make_fabric
 from docendo.engine.progress import Progress, Silent
 from docendo.engine.teacher_memory import why_not
+from docendo.engine.train import Trainer
 from docendo.errors import DocendoError, Interrupted
 from docendo.recipes.settings import Request, RunSettings, names_weights
 from docendo.recipes.walk import request_of_one, walk

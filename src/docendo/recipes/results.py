@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from docendo.data import DataSet, Expectation, Split
-from docendo.engine import Trainer
 from docendo.engine.networks import adaptation_of, lay_out
 from docendo.engine.sharding import Sharded
+from docendo.engine.train import Trainer
 from docendo.metrics import Accuracy, ensemble, evaluate, peak_memory
 from docendo.networks import macs, parameters, save
 from docendo.recipes.settings import RunSettings

@@ -17,11 +17,11 @@ from lightning_fabric import Fabric
 
 from docendo.core import Method, Phase, Staged
 from docendo.data import DataSet
-from docendo.engine import Trainer
 from docendo.engine.loop import Loop, converted
 from docendo.engine.networks import lay_out
 from docendo.engine.processes import launch, make_fabric
 from docendo.engine.recording import UNTIL_REPLAYED
+from docendo.engine.train import Trainer
 from docendo.errors import DocendoError
 from docendo.metrics import peak_memory
 from docendo.recipes.settings import Request, RunSettings

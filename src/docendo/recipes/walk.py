@@ -12,9 +12,9 @@ from torch import nn
 
 import docendo.data
 from docendo.core import Method, Phase
-from docendo.engine import Trainer
 from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.progress import Silent
+from docendo.engine.train import Trainer
 from docendo.errors import DocendoError
 from docendo.recipes.build import Builder, default_networks
 from docendo.recipes.settings import Request, RunSettings, flags_of

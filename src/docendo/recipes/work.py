@@ -18,12 +18,12 @@ from torch import nn
 from docendo.core import Phase
 from docendo.data import DataSet
 from docendo.data.seeds import seed_for
-from docendo.engine import Trainer
 from docendo.engine.processes import first_checks
 from docendo.engine.progress import Both, Lines, Progress, Silent
 from docendo.engine.rehearse import rehearsal
 from docendo.engine.side_by_side import Ask, at_once
 from docendo.engine.stop import StopRequest
+from docendo.engine.train import Trainer
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
 from docendo.recipes.build import Builder, default_networks

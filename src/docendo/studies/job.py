@@ -11,8 +11,8 @@ from typing import Any
 
 from docendo.engine.progress import Progress
 from docendo.errors import DocendoError
-from docendo.recipes import train
 from docendo.recipes.measure import measure
+from docendo.recipes.run import train
 from docendo.recipes.settings import Request, RunSettings
 
 

@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from docendo.engine.progress import Losses, Progress
-from docendo.recipes import train
+from docendo.recipes.run import train
 from docendo.recipes.settings import WHOLE_NUMBERS
 from docendo.studies.job import Job, failure_of
 from docendo.studies.space import Range

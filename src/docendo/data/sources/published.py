@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision import datasets
 
 from docendo.data.settings import DataSettings
 from docendo.data.sources.part import ArrayPart, Found
@@ -19,7 +18,7 @@ _DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class _Published:
-    reader: Any  # of torchvision
+    reader: str  # of torchvision, which takes a second to import
     inside: str  # what is in the root when the set is there
     image_size: int
     # As published with most results on these sets: mean and standard deviation of the training pixels.
@@ -30,17 +29,13 @@ class _Published:
 
 
 _SETS = {
-    "cifar10": _Published(
-        datasets.CIFAR10, "cifar-10-batches-py", 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-    ),
-    "cifar100": _Published(
-        datasets.CIFAR100, "cifar-100-python", 32, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
-    ),
+    "cifar10": _Published("CIFAR10", "cifar-10-batches-py", 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": _Published("CIFAR100", "cifar-100-python", 32, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "svhn": _Published(
-        datasets.SVHN, "train_32x32.mat", 32, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), _DIGITS, flip=False
+        "SVHN", "train_32x32.mat", 32, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), _DIGITS, flip=False
     ),
-    "mnist": _Published(datasets.MNIST, "MNIST/raw", 28, (0.1307,), (0.3081,), _DIGITS, flip=False),
-    "fashion-mnist": _Published(datasets.FashionMNIST, "FashionMNIST/raw", 28, (0.2860,), (0.3530,)),
+    "mnist": _Published("MNIST", "MNIST/raw", 28, (0.1307,), (0.3081,), _DIGITS, flip=False),
+    "fashion-mnist": _Published("FashionMNIST", "FashionMNIST/raw", 28, (0.2860,), (0.3530,)),
 }
 
 
@@ -81,8 +76,10 @@ def published(settings: DataSettings) -> Found:
 
 
 def _read(own: _Published, root: Path, part: str, download: bool = False) -> Any:
-    which: dict[str, Any] = {"split": part} if own.reader is datasets.SVHN else {"train": part == "train"}
-    return own.reader(str(root), **which, download=download)
+    from torchvision import datasets
+
+    which: dict[str, Any] = {"split": part} if own.reader == "SVHN" else {"train": part == "train"}
+    return getattr(datasets, own.reader)(str(root), **which, download=download)
 
 
 def _download(own: _Published, name: str, root: Path) -> None:
@@ -103,5 +100,5 @@ def _part(name: str, data: Any) -> ArrayPart:
         pixels = pixels[..., None]
     elif pixels.shape[1] == 3:
         pixels = pixels.permute(0, 2, 3, 1)
-    labels = data.labels if isinstance(data, datasets.SVHN) else data.targets
+    labels = data.targets if hasattr(data, "targets") else data.labels
     return ArrayPart(name, pixels.contiguous(), torch.as_tensor(labels, dtype=torch.int64))

@@ -46,6 +46,23 @@ class Tape:
         return replay
 
 
+class NotWaiting(TorchDispatchMode):
+    """Refuses what a GPU would be waited for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        _refuse_waiting(func, args)
+        return func(*args, **(kwargs or {}))
+
+
+def _refuse_waiting(func: Any, args: Any) -> str:
+    """Give the name of an operation that does not wait."""
+    name: str = func._schema.name.partition("::")[2]
+    masks = name.startswith("index") and any(x.dtype == torch.bool for x in _tensors(args[1:2]))
+    if name in WAITING or masks:
+        raise RuntimeError(f"{name} is not permitted when stream is capturing")
+    return name
+
+
 class _Heard(TorchDispatchMode):
     """Listens to every operation, those of the backward pass among them."""
 
@@ -55,10 +72,7 @@ class _Heard(TorchDispatchMode):
         self.were: list[tuple[Tensor, Tensor]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, name = kwargs or {}, func._schema.name.partition("::")[2]
-        masks = name.startswith("index") and any(x.dtype == torch.bool for x in _tensors(args[1:2]))
-        if name in WAITING or masks:
-            raise RuntimeError(f"{name} is not permitted when stream is capturing")
+        kwargs, name = kwargs or {}, _refuse_waiting(func, args)
         for i, argument in enumerate(func._schema.arguments):
             given = args[i] if i < len(args) else kwargs.get(argument.name)
             if argument.is_write or i in MOVED.get(name, ()):

@@ -18,13 +18,14 @@ from torch import Tensor
 
 import docendo
 from docendo.core import Batch
+from docendo.data import DataSettings, load
 from docendo.engine import TrainSettings, train
 from docendo.engine.recording import CannotRecord, RecordedStep, Work, recorder_for
 from docendo.errors import Interrupted
 from docendo.methods import METHODS, make
 from docendo.networks import create, save
 from tests.conftest import SMALL, Said, StopAt, losses, same, weights
-from tests.engine.tape import Tape
+from tests.engine.tape import NotWaiting, Tape
 from tests.tiny import cast
 
 Train = Callable[..., docendo.Run]
@@ -161,6 +162,25 @@ def test_seeds_side_by_side(recorded: Train, tape: Tape, small_run: Train, tmp_p
         seed = run.results["seed"]
         alone = recorded("kd", out=f"alone-{seed}", seed=seed, set={"teacher_memory": "off"}, **options)
         assert losses(run) == pytest.approx(losses(alone), rel=1e-4)
+
+
+AUGMENTED: list[dict[str, Any]] = [
+    {"augment": "shift_flip"},
+    {"augment": "shift_flip", "pad_mode": "reflect"},
+    {"augment": "resized_crop"},
+    {"cutout": 3},
+    {"cutout": 3, "pool": 4},
+    {"mixup": 0.2, "cutmix": 1.0},
+]
+
+
+@pytest.mark.parametrize("how", AUGMENTED)
+def test_images_in_memory_become_batches_without_waiting(how: dict[str, Any]) -> None:
+    images = load(DataSettings(train_images=200, **how)).train
+    batches = images.batches(16, table=images.epoch(0, "student", 0))
+    next(batches)  # an epoch's order is brought to the device as a whole, and constants once
+    with NotWaiting():
+        assert len([*batches]) == 12
 
 
 Step = Callable[[Tensor, Batch], None]

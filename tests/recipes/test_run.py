@@ -219,8 +219,14 @@ def test_killed_between_two_phases(small_run: SmallRun) -> None:
 def test_killed_before_anything_was_written(small_run: SmallRun, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".config.yaml.1.tmp").write_text("half a li")
-    straight, resumed = small_run("plain", "straight"), small_run("plain", resume=True)
+    said = Said()
+    straight, resumed = small_run("plain", "straight"), small_run("plain", resume=True, progress=said)
     assert same(weights(straight.folder, "student"), weights(resumed.folder, "student"))
+    begins = f"nothing to resume in {tmp_path / 'run'}: this run begins there"
+    assert begins in said.lines
+    again = Said()
+    small_run("plain", resume=True, progress=again)
+    assert again.lines == [f"already finished: {tmp_path / 'run'}"]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

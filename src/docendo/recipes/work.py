@@ -77,6 +77,7 @@ class Work:
         with contextlib.ExitStack() as stack:
             shown: Progress = Silent()
             if self.fabric.is_global_zero:
+                begun = (self.folder / "config.yaml").exists()
                 stack.enter_context(contextlib.closing(RunFolder(self.folder, self.settings, resume=self.resume)))
                 log = stack.enter_context((self.folder / "log.txt").open("a", encoding="utf-8"))
                 shown = Both(stack.enter_context(showing(progress)), Lines(log))
@@ -84,6 +85,8 @@ class Work:
                     values = self.settings.model_dump(mode="json")
                     shown = Both(shown, stack.enter_context(logging_to(log_to, self.folder, values)))
                 stack.push(lambda kind, error, trace: _write_down(log, error))
+                if self.resume and not begun:
+                    shown.say(f"nothing to resume in {self.folder}: this run begins there")
             self.fabric.barrier()
             if (self.folder / "results.json").exists():
                 shown.say(f"already finished: {self.folder}")

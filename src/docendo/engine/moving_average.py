@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 
@@ -17,6 +16,8 @@ class MovingAverage:
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
+        from timm.utils import ModelEmaV3  # with all of timm's networks: a second for those alone who average
+
         self._average = ModelEmaV3(_EachOnce(module), decay=decay)
 
     @property

@@ -11,6 +11,7 @@ import docendo
 from docendo.engine.compiling import compiled
 from docendo.errors import DocendoError
 from docendo.networks import create
+from tests import tiny  # noqa: F401  # makes its networks known by name
 from tests.conftest import Said, losses, same, weights
 
 Train = Callable[..., docendo.Run]
@@ -30,8 +31,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_float64_agrees_over_100_steps(small_run: Train, traced: list[str]) -> None:
-    teacher = small_run("plain", out="t", teacher="resnet8", set={"role": "teacher"}).folder / "teacher.safetensors"
-    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8", "epochs": 25, "precision": "64-true"}
+    teacher = small_run("plain", out="t", teacher="tiny", set={"role": "teacher"}).folder / "teacher.safetensors"
+    options: dict[str, Any] = {"teacher": teacher, "student": "tiny", "epochs": 25, "precision": "64-true"}
     plain = small_run("kd", out="plain", batch_size=50, **options)
     assert traced == []
     said = Said()
@@ -47,7 +48,7 @@ def test_float64_agrees_over_100_steps(small_run: Train, traced: list[str]) -> N
 
 
 def test_nothing_stays_compiled_and_nothing_moves(traced: list[str]) -> None:
-    network = create("resnet8", classes=5).train()
+    network = create("tiny", classes=5).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with compiled([network], [], torch.randn(3, 3, 32, 32), lambda text: None):
         assert all(part._compiled_call_impl is not None for part in network.stages)

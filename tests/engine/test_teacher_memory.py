@@ -14,6 +14,7 @@ from docendo.engine import remembered
 from docendo.engine.memory_folder import Place, budget_of, memory_folder
 from docendo.engine.networks import answer
 from docendo.errors import DocendoError, Interrupted
+from tests import tiny  # noqa: F401  # makes its networks known by name
 from tests.conftest import Said, StopAt, same, weights
 
 Train = Callable[..., docendo.Run]
@@ -26,7 +27,7 @@ def _own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def teacher(small_run: Train) -> Path:
-    return small_run("plain", out="teacher", teacher="resnet8", set={"role": "teacher"}).folder / "teacher.safetensors"
+    return small_run("plain", out="teacher", teacher="tiny", set={"role": "teacher"}).folder / "teacher.safetensors"
 
 
 @pytest.fixture
@@ -50,41 +51,41 @@ def folders() -> list[Path]:
 
 
 def test_a_second_run_asks_nothing_and_ends_the_same(small_run: Train, teacher: Path, asked: list[int]) -> None:
-    first = small_run("kd", out="first", teacher=teacher, student="resnet8")
+    first = small_run("kd", out="first", teacher=teacher, student="tiny")
     fresh = len(asked) - TRIAL
     assert 3 <= fresh <= 8  # of 64, for two epochs of 200 images; some views come twice
     asked.clear()
-    second = small_run("kd", out="second", teacher=teacher, student="resnet8")
+    second = small_run("kd", out="second", teacher=teacher, student="tiny")
     assert len(asked) == TRIAL
     assert same(weights(first.folder, "student"), weights(second.folder, "student"))
 
 
 def test_methods_and_seeds_share_what_they_can(small_run: Train, teacher: Path, asked: list[int]) -> None:
-    small_run("kd", out="kd", teacher=teacher, student="resnet8")
+    small_run("kd", out="kd", teacher=teacher, student="tiny")
     asked.clear()
-    small_run("dkd", out="dkd", teacher=teacher, student="resnet8")
+    small_run("dkd", out="dkd", teacher=teacher, student="tiny")
     assert len(asked) == TRIAL
     asked.clear()
-    small_run("kd", out="other seed", teacher=teacher, student="resnet8", seed=1)
+    small_run("kd", out="other seed", teacher=teacher, student="tiny", seed=1)
     assert TRIAL < len(asked) < TRIAL + 6
     assert len(folders()) == 1
 
 
 def test_who_asked_first_makes_no_difference(small_run: Train, teacher: Path) -> None:
     """Batches of another size fill the memory differently; what is in it is the same."""
-    alone = small_run("kd", out="alone", teacher=teacher, student="resnet8")
+    alone = small_run("kd", out="alone", teacher=teacher, student="tiny")
     for file in folders()[0].iterdir():
         file.unlink()
     folders()[0].rmdir()
-    small_run("kd", out="other", teacher=teacher, student="resnet8", batch_size=23, seed=3)
-    after = small_run("kd", out="after", teacher=teacher, student="resnet8")
+    small_run("kd", out="other", teacher=teacher, student="tiny", batch_size=23, seed=3)
+    after = small_run("kd", out="after", teacher=teacher, student="tiny")
     assert same(weights(alone.folder, "student"), weights(after.folder, "student"))
 
 
 def test_float64_agrees_with_a_live_teacher_over_100_steps(small_run: Train, teacher: Path) -> None:
     def losses(memory: str) -> list[float]:
         run = small_run(
-            "kd", out=memory, teacher=teacher, student="resnet8", epochs=25, precision="64-true", batch_size=50,
+            "kd", out=memory, teacher=teacher, student="tiny", epochs=25, precision="64-true", batch_size=50,
             teacher_memory=memory,
         )  # fmt: skip
         rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
@@ -95,7 +96,7 @@ def test_float64_agrees_with_a_live_teacher_over_100_steps(small_run: Train, tea
 
 
 def test_stopped_and_resumed_with_the_memory_gone_it_ends_the_same(small_run: Train, teacher: Path) -> None:
-    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8"}
+    options: dict[str, Any] = {"teacher": teacher, "student": "tiny"}
     straight = small_run("kd", out="straight", teacher_memory="off", **options)
     remembering = small_run("kd", out="remembering", **options)
     with pytest.raises(Interrupted):
@@ -108,7 +109,7 @@ def test_stopped_and_resumed_with_the_memory_gone_it_ends_the_same(small_run: Tr
 
 
 def test_the_largest_logits_alone(small_run: Train, teacher: Path, asked: list[int]) -> None:
-    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8", "set": {"teacher_memory_top": 3}}
+    options: dict[str, Any] = {"teacher": teacher, "student": "tiny", "set": {"teacher_memory_top": 3}}
     first = small_run("kd", out="first", **options)
     (folder,) = folders()
     # three logits and the others', three places, all in whole words; a checksum and a key
@@ -117,13 +118,13 @@ def test_the_largest_logits_alone(small_run: Train, teacher: Path, asked: list[i
     second = small_run("kd", out="second", **options)
     assert len(asked) == TRIAL
     assert same(weights(first.folder, "student"), weights(second.folder, "student"))
-    whole = small_run("kd", out="whole", teacher=teacher, student="resnet8")
+    whole = small_run("kd", out="whole", teacher=teacher, student="tiny")
     assert not same(weights(first.folder, "student"), weights(whole.folder, "student"))
 
 
 @pytest.mark.parametrize("damage", ["random", "zeros", "short", "swapped", "nonsense keys"])
 def test_damaged_files_cost_time_alone(small_run: Train, teacher: Path, damage: str, asked: list[int]) -> None:
-    first = small_run("kd", out="first", teacher=teacher, student="resnet8")
+    first = small_run("kd", out="first", teacher=teacher, student="tiny")
     (folder,) = folders()
     rows, keys = (folder / "rows").read_bytes(), (folder / "keys").read_bytes()
     random = torch.Generator().manual_seed(0)
@@ -139,21 +140,21 @@ def test_damaged_files_cost_time_alone(small_run: Train, teacher: Path, damage: 
     else:
         (folder / "keys").write_bytes(os.urandom(len(keys)))
     asked.clear()
-    second = small_run("kd", out="second", teacher=teacher, student="resnet8")
+    second = small_run("kd", out="second", teacher=teacher, student="tiny")
     assert len(asked) > TRIAL
     assert same(weights(first.folder, "student"), weights(second.folder, "student"))
     asked.clear()
-    small_run("kd", out="third", teacher=teacher, student="resnet8")
+    small_run("kd", out="third", teacher=teacher, student="tiny")
     assert len(asked) == TRIAL, "what was damaged is there again"
 
 
 def test_a_small_budget_is_kept_and_said(small_run: Train, teacher: Path) -> None:
     said = Said()
-    full = small_run("kd", out="full", teacher=teacher, student="resnet8")
+    full = small_run("kd", out="full", teacher=teacher, student="tiny")
     for file in folders()[0].iterdir():
         file.unlink()
     folders()[0].rmdir()
-    tight = small_run("kd", out="tight", teacher=teacher, student="resnet8", teacher_memory="3KB", progress=said)
+    tight = small_run("kd", out="tight", teacher=teacher, student="tiny", teacher_memory="3KB", progress=said)
     (folder,) = folders()
     assert (folder / "rows").stat().st_size + (folder / "keys").stat().st_size <= 3000
     assert (folder / "rows").stat().st_size > 2000
@@ -173,7 +174,7 @@ def test_it_says_where_it_stands_aside(
     small_run: Train, teacher: Path, method: str, more: dict[str, Any], reason: str
 ) -> None:
     said = Said()
-    small_run(method, teacher=teacher, student="resnet8", progress=said, **more)
+    small_run(method, teacher=teacher, student="tiny", progress=said, **more)
     assert any(f"teacher (frozen) answers anew at every step: {reason}" in line for line in said.lines)
     assert not memory_folder().exists()
 
@@ -182,23 +183,23 @@ def test_a_folder_that_cannot_be_used_is_said(small_run: Train, teacher: Path) -
     said = Said()
     memory_folder().parent.mkdir(parents=True)
     memory_folder().write_text("a file")
-    small_run("kd", teacher=teacher, student="resnet8", progress=said)
+    small_run("kd", teacher=teacher, student="tiny", progress=said)
     assert any("cannot be used: " in line for line in said.lines)
 
 
 def test_a_prefill_leaves_nothing_to_compute(small_run: Train, teacher: Path, asked: list[int]) -> None:
-    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8", "set": {"data.train_images": 200}}
+    options: dict[str, Any] = {"teacher": teacher, "student": "tiny", "set": {"data.train_images": 200}}
     assert docendo.prefill("kd", **options) == {"teacher": 9 * 200}  # views times images
     asked.clear()
-    run = small_run("kd", out="after", teacher=teacher, student="resnet8", seed=5)
+    run = small_run("kd", out="after", teacher=teacher, student="tiny", seed=5)
     assert len(asked) == TRIAL
-    live = small_run("kd", out="live", teacher=teacher, student="resnet8", seed=5, teacher_memory="off")
+    live = small_run("kd", out="live", teacher=teacher, student="tiny", seed=5, teacher_memory="off")
     first, second = (json.loads((r.folder / "metrics.jsonl").read_text().splitlines()[0]) for r in (run, live))
     assert first["loss/total"] == pytest.approx(second["loss/total"], rel=1e-5)
 
 
 def test_a_killed_prefill_goes_on(teacher: Path, asked: list[int]) -> None:
-    options: dict[str, Any] = {"teacher": teacher, "student": "resnet8", "set": {"data.train_images": 200}}
+    options: dict[str, Any] = {"teacher": teacher, "student": "tiny", "set": {"data.train_images": 200}}
     with pytest.raises(Interrupted, match=r"at view 3 of 9; what was computed is remembered"):
         docendo.prefill("kd", progress=StopAt(10), **options)
     before = len(asked)
@@ -210,15 +211,15 @@ def test_a_prefill_needs_a_trained_teacher(teacher: Path) -> None:
     with pytest.raises(
         DocendoError, match=r"nothing of at here .*: teacher answers anew at every step: its features are read"
     ):
-        docendo.prefill("at", teacher=teacher, student="resnet8", set={"data.train_images": 200})
+        docendo.prefill("at", teacher=teacher, student="tiny", set={"data.train_images": 200})
     with pytest.raises(DocendoError, match="nothing of kd here can be remembered: teacher_memory is off"):
-        docendo.prefill("kd", teacher=teacher, student="resnet8", teacher_memory="off")
+        docendo.prefill("kd", teacher=teacher, student="tiny", teacher_memory="off")
     with pytest.raises(
         DocendoError, match=r"teacher answers anew at every step: views are drawn anew .* data\.pool=16"
     ):
-        docendo.prefill("kd", teacher=teacher, student="resnet8", set={"data.augment": "resized_crop"})
+        docendo.prefill("kd", teacher=teacher, student="tiny", set={"data.augment": "resized_crop"})
     with pytest.raises(DocendoError, match="kd has no frozen network here whose answers could be remembered"):
-        docendo.prefill("kd", teacher="resnet8", student="resnet8", set={"data.train_images": 200})
+        docendo.prefill("kd", teacher="tiny", student="tiny", set={"data.train_images": 200})
 
 
 def test_the_oldest_answers_go_first_but_none_that_are_in_use(tmp_path: Path) -> None:
@@ -244,4 +245,4 @@ def test_sizes(small_run: Train) -> None:
     assert budget_of("512k") == 512_000
     assert 0 < budget_of("auto") <= 2**32
     with pytest.raises(DocendoError, match="teacher_memory is 'lots', but should be auto, off, or a size such as"):
-        small_run("plain", student="resnet8", teacher_memory="lots")
+        small_run("plain", student="tiny", teacher_memory="lots")

@@ -14,6 +14,7 @@ from docendo.engine import side_by_side
 from docendo.engine.networks import answer
 from docendo.engine.progress import Silent
 from docendo.errors import DocendoError, Interrupted
+from tests import tiny  # noqa: F401  # makes its networks known by name
 from tests.conftest import SMALL, Said, StopAt, same, weights
 
 Seeds = Callable[..., tuple[docendo.Run, ...]]
@@ -33,7 +34,7 @@ def small_seeds(tmp_path: Path) -> Seeds:
 
 @pytest.fixture
 def teacher(small_run: Callable[..., docendo.Run]) -> Path:
-    run = small_run("plain", "teacher", student="resnet8", epochs=1)
+    run = small_run("plain", "teacher", student="tiny", epochs=1)
     return run.folder / "student.safetensors"
 
 
@@ -46,7 +47,7 @@ def losses(run: docendo.Run) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("plain", {}), ("kd", {"teacher": "resnet8"}), ("sftn", {"teacher": "resnet8"}), ("ban", {})],
+    [("plain", {}), ("kd", {"teacher": "tiny"}), ("sftn", {"teacher": "tiny"}), ("ban", {})],
 )
 def test_without_a_teacher_in_common_each_is_what_it_is_alone_bit_for_bit(
     method: str, options: Mapping[str, Any], small_run: Callable[..., docendo.Run], small_seeds: Seeds
@@ -82,7 +83,7 @@ def test_with_a_teacher_in_common_a_hundred_steps_agree_in_float64(
     monkeypatch.setattr(side_by_side, "answer", counting)
     options: dict[str, Any] = {
         "teacher": teacher,
-        "student": "resnet8",
+        "student": "tiny",
         "precision": "64-true",
         "epochs": 25,
         "lr": 0.01,
@@ -103,16 +104,16 @@ def test_with_a_teacher_in_common_a_hundred_steps_agree_in_float64(
 def test_with_the_teacher_memory_too_each_is_what_it_is_alone_bit_for_bit(
     teacher: Path, small_run: Callable[..., docendo.Run], small_seeds: Seeds
 ) -> None:
-    runs = small_seeds("kd", teacher=teacher, student="resnet8")
-    alone = small_run("kd", "alone", seed=5, teacher=teacher, student="resnet8")
+    runs = small_seeds("kd", teacher=teacher, student="tiny")
+    alone = small_run("kd", "alone", seed=5, teacher=teacher, student="tiny")
     assert same(weights(alone.folder, "student"), weights(runs[1].folder, "student"))
 
 
 def test_a_stop_saves_all_and_resume_goes_on_with_all(small_seeds: Seeds) -> None:
-    whole = small_seeds("kd", "whole", teacher="resnet8")
+    whole = small_seeds("kd", "whole", teacher="tiny")
     with pytest.raises(Interrupted, match=r"^stopped by SIGTERM; all is saved\. Go on with: .*--seeds 0,5 .*--resume$"):
-        small_seeds("kd", "stopped", teacher="resnet8", progress=StopAt(11))
-    again = small_seeds("kd", "stopped", teacher="resnet8", resume=True)
+        small_seeds("kd", "stopped", teacher="tiny", progress=StopAt(11))
+    again = small_seeds("kd", "stopped", teacher="tiny", resume=True)
     for one, other in zip(whole, again, strict=True):
         assert same(weights(one.folder, "student"), weights(other.folder, "student"))
 

@@ -49,15 +49,19 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--steps", "1", "--rounds", "1", "--set", "data.train_images=200"]
-    words = ["bench", "plain", "--student", "resnet8", *few]
+    words = ["bench", "kd", "--student", "resnet8", *few]
     assert main(words) == 0
-    table = capsys.readouterr().out
-    assert "images/s" in table
-    assert "All phases: about 0:0" in table
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["phase", "teacher", "student"]
+    parts = ("  data", "  frozen networks", "  learners", "  optimizer")
+    for what in ("images/s", "ms a step", *parts, "ms a bare step", "a step by the bare step", "whole phase"):
+        (line,) = (line for line in lines if line.startswith(f"{what}  "))
+        assert len(line.removeprefix(what).split()) == 2
+    assert any(line.startswith("All phases: about 0:") for line in lines)
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images_per_second"] > 0
-    assert found["phases"][0]["floor"] == "student"
+    assert found["phases"][1]["floor"] == "student"
 
 
 @pytest.mark.parametrize(

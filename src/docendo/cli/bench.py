@@ -52,19 +52,25 @@ def plain(measured: Bench) -> dict[str, Any]:
 
 def show(measured: Bench, shown: Output) -> None:
     """Show what was measured as a table of phases."""
-    parts = list(dict.fromkeys(part for phase in measured.phases for part in phase.parts))
-    numbers = ("images/s", "ms a step", *(f"{part} ms" for part in parts), "bare step ms", "ratio", "time")
-    made = table("phase", *numbers, numbers=numbers)
-    for phase in measured.phases:
-        made.add_row(
-            phase.name,
-            f"{phase.images_per_second:,.0f}",
-            f"{phase.milliseconds:.1f}",
-            *(f"{phase.parts[part]:.1f}" if part in phase.parts else "-" for part in parts),
-            "-" if phase.floor_milliseconds is None else f"{phase.floor_milliseconds:.1f}",
-            "-" if phase.ratio is None else f"{phase.ratio:.2f}",
-            duration(phase.seconds),
-        )
+    phases = measured.phases
+    names = [phase.name for phase in phases]
+    parts = dict.fromkeys(part for phase in phases for part in phase.parts)
+    rows = {
+        "images/s": [f"{phase.images_per_second:,.0f}" for phase in phases],
+        "ms a step": [f"{phase.milliseconds:.1f}" for phase in phases],
+        **{
+            f"  {part}": [f"{phase.parts[part]:.1f}" if part in phase.parts else "-" for phase in phases]
+            for part in parts
+        },
+        "ms a bare step": ["-" if p.floor_milliseconds is None else f"{p.floor_milliseconds:.1f}" for p in phases],
+        "a step by the bare step": ["-" if phase.ratio is None else f"{phase.ratio:.2f}" for phase in phases],
+        "whole phase": [duration(phase.seconds) for phase in phases],
+    }
+    made = table("phase", *names, numbers=tuple(names))
+    for column in made.columns:  # phases may take two lines, their numbers have no place to break
+        column.no_wrap = column is made.columns[0]
+    for what, values in rows.items():
+        made.add_row(what, *values)
     shown.print(made)
     shown.print()
     held = measured.peak_memory_bytes

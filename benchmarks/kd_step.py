@@ -28,6 +28,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,6 +53,17 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+class Task(NamedTuple):
+    """What others than docendo are asked to do: train a student on pixels and labels, on a device, in a precision."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    teacher: Path
+    student: str
+    mixed: torch.autocast
+    device: torch.device
+
+
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
     """PIL images with textbook transforms."""
 
@@ -73,25 +85,18 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.images[i]), self.labels[i]
 
 
-def textbook(
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    teacher_weights: Path,
-    student_name: str,
-    mixed: torch.autocast,
-    device: torch.device,
-) -> float:
+def textbook(task: Task) -> float:
     """Give the images/s of one epoch, the first two batches left out."""
-    teacher, student = load(teacher_weights).to(device), create(student_name, classes=CLASSES).to(device)
-    loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=2, drop_last=True)
+    teacher, student = load(task.teacher).to(task.device), create(task.student, classes=CLASSES).to(task.device)
+    loader = DataLoader(Pictures(task.pixels, task.labels), BATCH, shuffle=True, num_workers=2, drop_last=True)
     optimizer = torch.optim.SGD(student.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     teacher.eval()
     student.train()
     for step, (images, labels) in enumerate(loader):
         if step == 2:
-            began = now(device)
-        images, labels = images.to(device), labels.to(device)
-        with mixed:
+            began = now(task.device)
+        images, labels = images.to(task.device), labels.to(task.device)
+        with task.mixed:
             with torch.no_grad():
                 target = teacher(images).logits
             logits = student(images).logits
@@ -100,17 +105,10 @@ def textbook(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (len(loader) - 2) * BATCH / (now(device) - began)
+    return (len(loader) - 2) * BATCH / (now(task.device) - began)
 
 
-def peer(
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    teacher_weights: Path,
-    student_name: str,
-    mixed: torch.autocast,
-    device: torch.device,
-) -> float:
+def peer(task: Task) -> float:
     """Give the images/s of one epoch of torchdistill, the first two batches left out."""
     logging.disable(logging.INFO)
     from torchdistill.core.distillation import get_distillation_box
@@ -139,19 +137,19 @@ def peer(
             "kwargs": {"sub_terms": {"kd": {"criterion": {"key": "KDLoss", "kwargs": kd}, "weight": 1.0}}},
         },
     }
-    teacher, student = Logits(load(teacher_weights)), Logits(create(student_name, classes=CLASSES))
+    teacher, student = Logits(load(task.teacher)), Logits(create(task.student, classes=CLASSES))
     teacher.eval()
-    data = {"train": Pictures(pixels, labels)}
-    box = get_distillation_box(teacher, student, data, config, device, [], False, 1)
+    data = {"train": Pictures(task.pixels, task.labels)}
+    box = get_distillation_box(teacher, student, data, config, task.device, [], False, 1)
     box.pre_epoch_process(epoch=0)
     for step, (images, targets, more) in enumerate(box.train_data_loader):
         if step == 2:
-            began = now(device)
-        images, targets = images.to(device), targets.to(device)  # as its training scripts do
-        with mixed:
+            began = now(task.device)
+        images, targets = images.to(task.device), targets.to(task.device)  # as its training scripts do
+        with task.mixed:
             loss = box.forward_process(images, targets, more)
         box.post_forward_process(loss=loss)
-    return (len(box.train_data_loader) - 2) * BATCH / (now(device) - began)
+    return (len(box.train_data_loader) - 2) * BATCH / (now(task.device) - began)
 
 
 class Logits(torch.nn.Module):
@@ -227,7 +225,7 @@ def main() -> None:
                 if name not in left_out:
                     mixed = torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16-mixed")
                     weights = root / "teacher.safetensors"
-                    found[name] = measure(pixels, labels, weights, arguments.student, mixed, device)
+                    found[name] = measure(Task(pixels, labels, weights, arguments.student, mixed, device))
             for name, settings in OURS.items():
                 if name not in left_out:
                     measured = alone(ours, root, arguments.student, {**of_all, **settings}, steps)

@@ -17,7 +17,7 @@ from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import Tensor
 
 import docendo
-from docendo.core import Batch
+from docendo.core import Batch, Output
 from docendo.data import DataSettings, load
 from docendo.engine import TrainSettings, train
 from docendo.engine.recording import CannotRecord, RecordedStep, Work, recorder_for
@@ -199,6 +199,36 @@ def steps(step: Step, *, recorded: bool) -> tuple[Tensor, list[str]]:
     for i, batch in enumerate(batches):
         (made if recorded else make)(batch._replace(progress=i / 10), {})
     return changed, said
+
+
+def test_weights_that_creep_are_noticed() -> None:
+    said: list[str] = []
+    changed, made = torch.ones(3), []
+
+    def creeping(batch: Batch, known: Any) -> list[float]:
+        made.append(1.0)
+        weight = min(1.0, 0.5 + len(made) / 10_000)  # far less a step than a replay may differ by
+        changed.add_(batch.images.mean() * weight)
+        return [weight]
+
+    learn = RecordedStep(creeping, lambda: {"weights": [changed]}, lambda: None, Tape(), said.append)
+    for _ in range(8):
+        learn(Batch.of(torch.rand(2, 1, 1, 1), torch.arange(2)), {})
+    assert said == ["steps are not recorded: weights of loss terms change from step to step"]
+    assert len(made) == 8
+
+
+def test_answers_are_told_apart_by_role_in_whatever_order_they_come() -> None:
+    seen = torch.zeros(2)
+
+    def step(batch: Batch, known: Any) -> None:
+        seen.copy_(torch.stack([known["a"].logits.sum(), known["b"].logits.sum()]))
+
+    learn = RecordedStep(step, lambda: {"weights": [seen]}, lambda: None, Tape(), lambda text: None)
+    for i in range(1, 9):
+        answers = {role: Output(torch.full((2, 1), float(n)), None, ()) for role, n in (("a", i), ("b", -i))}  # type: ignore
+        learn(Batch.of(torch.rand(2, 1, 1, 1), torch.arange(2)), dict(reversed(answers.items())) if i > 5 else answers)
+        assert seen.tolist() == [2 * i, -2 * i]
 
 
 def mean(changed: Tensor, batch: Batch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -75,7 +75,7 @@ def renormalise(images: Tensor, ours: Expectation, theirs: Expectation) -> Tenso
     return resized(images, theirs.image_size)
 
 
-@lru_cache(maxsize=16)  # to bring numbers to a GPU is to wait for it
+@cache  # to bring numbers to a GPU is to wait for it; recorded steps keep their addresses
 def _factor_and_shift(
     ours: Expectation, theirs: Expectation, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:

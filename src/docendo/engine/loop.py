@@ -145,9 +145,9 @@ class Loop:
         images, optimizer = self.settings.batch_size, self.state.optimizer
         make_recordable(optimizer, self.fabric.device)
 
-        def step(batch: Batch, known: Answers) -> None:
+        def step(batch: Batch, known: Answers) -> list[float]:
             answers = {**self.step.asked(batch), **known} if self.ask is at_once else known
-            self.step.learn(batch, answers, Share(images, images), lambda: None)
+            return self.step.learn(batch, answers, Share(images, images), lambda: None)
 
         return RecordedStep(step, self.state.changing, optimizer.zero_grad, recorder, self.progress.say)
 

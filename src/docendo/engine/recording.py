@@ -8,6 +8,7 @@ recording is used, it makes two steps that are then made anew without it.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -31,8 +32,9 @@ TOLERANCE = 0.01
 ROUNDING = torch.finfo(torch.float32).eps
 """Part of numbers themselves by which they may differ besides."""
 
-Work = Callable[[], None]
-Learn = Callable[[Batch, Answers], None]
+Work = Callable[[], object]
+Learn = Callable[[Batch, Answers], object]
+"""Makes a step and gives the numbers of Python that went into it, which a recording keeps as they were."""
 Group = Sequence[Tensor]
 
 
@@ -72,9 +74,11 @@ class CudaGraphs:
         on_cpu, on_gpu = torch.get_rng_state(), torch.cuda.get_rng_state()
         here, aside = torch.cuda.current_stream(), self._stream
         aside.wait_stream(here)
-        with torch.cuda.stream(aside):
-            work()
-        here.wait_stream(aside)
+        try:
+            with torch.cuda.stream(aside):
+                work()
+        finally:
+            here.wait_stream(aside)
         if not torch.equal(on_cpu, torch.get_rng_state()):
             raise CannotRecord("the losses draw random numbers on the CPU")
         if not self._alone and not torch.equal(on_gpu, torch.cuda.get_rng_state()):
@@ -133,6 +137,7 @@ class RecordedStep:
         self._step, self._changing, self._tidy = step, changing, tidy
         self._recorder, self._say = recorder, say
         self._made = 0
+        self._numbers: object = None
         self._replay: Learn | None = None
         self._refused = False
 
@@ -156,7 +161,7 @@ class RecordedStep:
         made, self._made = self._made, self._made + 1
         if made < WARM_UP:
             read: list[str] = []
-            self._recorder.warm_up(lambda: self._step(_watched(batch, read), known))
+            self._recorder.warm_up(lambda: self._learn(_watched(batch, read), known))
             if read:
                 raise CannotRecord("weights of loss terms follow the progress of the phase")
         elif self._replay is None or made < UNTIL_REPLAYED:
@@ -164,24 +169,39 @@ class RecordedStep:
         else:
             self._replay(batch, known)
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is decided if steps are replayed."""
+        return self._refused or self._made >= UNTIL_REPLAYED
+
+    def _learn(self, batch: Batch, known: Answers) -> None:
+        """Make a step as it is.
+
+        Raises:
+            CannotRecord: it was made with other numbers than the one before.
+        """
+        before, self._numbers = self._numbers, self._step(batch, known)
+        if before is not None and before != self._numbers:
+            raise CannotRecord("weights of loss terms change from step to step")
+
     def _checked(self, batch: Batch, known: Answers) -> None:
         """Make a step by the recording, take it back, and make it as it is."""
         changing = {name: [tensor.detach() for tensor in group] for name, group in self._changing().items()}
         before, random = _copies(changing), rng_state()
-        why = None
+        why, around = None, sys.exc_info()[1]
         try:
             if self._replay is None:
                 self._replay = _recorded(self._recorder, self._step, batch, known)
             self._replay(batch, known)
         except Exception as error:  # of many kinds, by what a device does not let be recorded
-            why = _first_cause(error)
+            why = _first_cause(error, around)
             self._tidy()
         replayed = _copies(changing)
         for name, group in changing.items():
             for tensor, was in zip(group, before[name], strict=True):
                 tensor.copy_(was)
         set_rng_state(random)
-        self._step(batch, known)
+        self._learn(batch, known)
         if why is not None:
             raise CannotRecord(why)
         different = [name for name in changing if not _alike(before[name], replayed[name], changing[name])]
@@ -193,9 +213,9 @@ class RecordedStep:
             self._say("the step is recorded, and replayed from here on")
 
 
-def _first_cause(error: BaseException) -> str:
-    """Say what went wrong first: a recording that has failed complains once more when it ends."""
-    while error.__context__ is not None:
+def _first_cause(error: BaseException, around: BaseException | None) -> str:
+    """Say what went wrong first, after what was wrong around it: a recording that has failed complains once more."""
+    while error.__context__ not in (None, around) and not error.__suppress_context__:
         error = error.__context__
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -209,6 +229,7 @@ def _recorded(recorder: Recorder, step: Learn, batch: Batch, known: Answers) -> 
     places = [*_tensors(own_batch, own_known)]
 
     def step_again(batch: Batch, known: Answers) -> None:
+        known = {role: known[role] for role in own_known}  # in this order
         for place, tensor in zip(places, _tensors(batch, known), strict=True):
             place.copy_(tensor)
         replay()

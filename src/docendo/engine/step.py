@@ -63,8 +63,8 @@ class Step:
         """Give what the frozen networks that answer anew say of a batch."""
         return self.ask(Question(self.live, self.plan.reads, batch, self._as_in_training, self.what_it_is))
 
-    def learn(self, batch: Batch, answers: Answers, share: Share, look: Callable[[], None]) -> None:
-        """Learn from one batch.
+    def learn(self, batch: Batch, answers: Answers, share: Share, look: Callable[[], None]) -> list[float]:
+        """Learn from one batch; gives the weights of the loss terms.
 
         Args:
             batch: as all networks see it.
@@ -73,12 +73,13 @@ class Step:
             look: is called when the losses are known, before anything learns from them, and again where gradients are
                 clipped.
         """
-        optimizer = self.state.optimizer
+        optimizer, weights = self.state.optimizer, []
         for turn in self.turns:
             with self.fabric.no_backward_sync(self.module, enabled=not share.last):
                 with self.batch_norm(), sharing(self._gather(share)):
                     terms = tuple(self.module(batch, answers))
                 terms = scaled(terms, share.here, share.images, self.processes)
+                weights += [term.weight for term in terms]
                 loss = self._total(terms, turn)
                 self.state.meter.add(terms, loss, only=turn)
                 look()
@@ -91,13 +92,15 @@ class Step:
                 # Left to see for itself whether they are finite, Fabric would wait for the device at every step.
                 largest = self.settings.optimizer.clip
                 norm = self.fabric.clip_gradients(self.module, optimizer, max_norm=largest, error_if_nonfinite=False)
-                self.state.meter.see_gradient(cast(Tensor, norm))
-                look()
+                if self.settings.precision != "16-mixed":  # which passes such steps over
+                    self.state.meter.see_gradient(cast(Tensor, norm))
+                    look()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if share.last and self.state.ema:
             self.state.ema.update(self.state.learners.roles)
         self.lap("optimizer")
+        return weights
 
     @contextlib.contextmanager
     def _as_in_training(self) -> Iterator[None]:

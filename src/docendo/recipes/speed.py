@@ -135,8 +135,10 @@ def _measure(loop: Loop, images: DataSet, settings: RunSettings, steps: int, rou
     role, network = next(networks, (None, None))
     wait = _waiting(loop.fabric.device)
     bare = _bare_step(network, images, settings, loop.fabric) if network is not None else None
-    for _ in range(1 if loop.recorded is None else -(-UNTIL_REPLAYED // steps)):
+    for _ in range(UNTIL_REPLAYED):
         loop.steps_of(0, 0, steps)
+        if loop.recorded is None or loop.recorded.settled:
+            break
     if bare:
         bare()
     whole: list[float] = []

@@ -37,7 +37,7 @@ class LossMeter:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What `add` and `see` change; always the same tensors."""
+        """What `add` and `see_gradient` change; always the same tensors."""
         return self._sums, self._bad_step
 
     def reset(self) -> None:

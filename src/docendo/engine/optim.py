@@ -12,13 +12,7 @@ from docendo.engine.settings import OptimizerSettings
 
 
 def make_optimizer(
-    learners: Learners,
-    lr: float,
-    settings: OptimizerSettings,
-    rates: Mapping[str, float],
-    idle: Iterable[str],
-    *,
-    fused: bool = False,
+    learners: Learners, lr: float, settings: OptimizerSettings, rates: Mapping[str, float], idle: Iterable[str]
 ) -> optim.Optimizer:
     """Make one optimiser with a group of parameters for each role; `base_lr` is the group's rate before the schedule.
 
@@ -30,7 +24,6 @@ def make_optimizer(
         settings: which optimiser.
         rates: factor on `lr` by role.
         idle: names of parameters that nothing reaches; they are left out, so that weight decay does not shrink them.
-        fused: take a step in one launch, which can be recorded.
     """
     idle = set(idle)
     learning: dict[str, list[nn.Parameter]] = {role: [] for role in learners.roles}
@@ -43,15 +36,13 @@ def make_optimizer(
             rate = lr * rates.get(role, 1.0)
             groups.append({"params": parameters, "lr": rate, "base_lr": rate})
     if settings.name == "adamw":
-        betas = settings.momentum, 0.999
-        return optim.AdamW(groups, lr=lr, betas=betas, weight_decay=settings.weight_decay, fused=fused or None)
+        return optim.AdamW(groups, lr=lr, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay)
     return optim.SGD(
         groups,
         lr=lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=settings.name == "nesterov" and settings.momentum > 0,
-        fused=fused or None,
     )
 
 
@@ -65,10 +56,7 @@ def set_rate(optimizer: optim.Optimizer, factor: float) -> None:
 
 
 def make_recordable(optimizer: optim.Optimizer, device: torch.device) -> None:
-    """Let the device read the rates of an optimiser, and make what it keeps before its first step.
-
-    Whatever a checkpoint said of how steps are taken, they are fused.
-    """
+    """Let an optimiser take a step in one launch that reads its rates on the device, and make what it keeps before."""
     for state in optimizer.state.values():
         if "step" in state:
             state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=device)

@@ -168,8 +168,7 @@ class Trainer:
             until_the_end.enter_context(only_learning(learners, plan.idle))
             stop = until_the_end.enter_context(self.listening())
             recorder = self._recorder() if settings.cuda_graphs else None
-            rates, fused = phase.learning_rates, recorder is not None
-            optimizer = make_optimizer(learners, settings.rate, settings.optimizer, rates, plan.idle, fused=fused)
+            optimizer = make_optimizer(learners, settings.rate, settings.optimizer, phase.learning_rates, plan.idle)
             module, optimizer = fabric.setup(learners, optimizer)
             ema = MovingAverage(learners.roles, settings.ema) if settings.ema else None
             meter = LossMeter([term.name for term in plan.terms], fabric.device)

@@ -25,6 +25,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.exit_code = exit_code
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
+        """Let another process hear of it."""
+        return type(self), (str(self), self.exit_code)
+
     @classmethod
     def told_again(cls, error: KeyboardInterrupt, rest: str) -> Interrupted:
         """Say of the same stop who asked for it, and what there is to say besides.

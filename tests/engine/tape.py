@@ -54,11 +54,15 @@ class NotWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def waits(name: str, args: Any) -> bool:
+    """Say whether a GPU is waited for, which picking rows by a mask takes too."""
+    return name in WAITING or (name.startswith("index") and any(x.dtype == torch.bool for x in _tensors(args[1:2])))
+
+
 def _refuse_waiting(func: Any, args: Any) -> str:
     """Give the name of an operation that does not wait."""
     name: str = func._schema.name.partition("::")[2]
-    masks = name.startswith("index") and any(x.dtype == torch.bool for x in _tensors(args[1:2]))
-    if name in WAITING or masks:
+    if waits(name, args):
         raise RuntimeError(f"{name} is not permitted when stream is capturing")
     return name
 

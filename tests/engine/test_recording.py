@@ -68,7 +68,8 @@ def recorded(small_run: Train) -> Train:
 def test_every_method_is_recorded_and_learns_what_it_learns(
     method: str, recorded: Train, use: Callable[[Tape], None]
 ) -> None:
-    options = {"set": {"warmup": 0} if method in RISING else {}, **cast("native", make(method).roles)}
+    sets = {"warmup": 0} if method in RISING else {}
+    options: dict[str, Any] = {"epochs": 1, "set": sets, **cast("native", make(method).roles)}
     use(Blank())
     plain = recorded(method, out="plain", **options)
     tape, said = Tape(), Said()

@@ -113,7 +113,7 @@ def test_weights_are_those_of_one_process(precision: str, processes: int, name: 
                 assert second[key] == pytest.approx(first[key], **rounding)
 
 
-COMMAND = ["train", "plain", "--student", "resnet8", "--epochs", "12", "--devices", "2", "--accelerator", "cpu"]
+COMMAND = ["train", "plain", "--student", "resnet8", "--epochs", "8", "--devices", "2", "--accelerator", "cpu"]
 
 
 def test_two_processes_stop_together_and_go_on(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_two_processes_stop_together_and_go_on(tmp_path: Path) -> None:
         "docendo",
         *COMMAND,
         "--set",
-        "data.train_images=640",
+        "data.train_images=320",
         "--out",
         str(tmp_path / "run"),
     ]
@@ -139,7 +139,7 @@ def test_two_processes_stop_together_and_go_on(tmp_path: Path) -> None:
     assert "stopped by SIGTERM" in errors
     assert "--resume" in errors
     subprocess.run([*command, "--resume"], check=True, env=environment, capture_output=True)
-    assert len(metrics.read_text().splitlines()) == 12
+    assert len(metrics.read_text().splitlines()) == 8
 
 
 def test_a_mistake_in_a_process_is_one_line(tmp_path: Path) -> None:

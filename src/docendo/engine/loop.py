@@ -115,8 +115,10 @@ class Loop:
                     position.step = step + 1
                     position.epoch_seconds = time.monotonic() - began
                     self.progress.step(epoch + 1, step + 1, self._images(step), self.state.meter.means)
-                    # Where a look was due within these batches: multiples of both would be far apart.
-                    if (step + 1) % self.look_every < settings.accumulate or step + 1 == self.steps:
+                    # Where a look was due within these batches: multiples of both would be far apart. A wish to stop is
+                    # known without one, but only to the process that heard it.
+                    wished = self.processes == 1 and self.stop.signal is not None
+                    if wished or (step + 1) % self.look_every < settings.accumulate or step + 1 == self.steps:
                         self._look(epoch, step)
 
     def _step(self, epoch: int, step: int, batch: Batch, remembered: Answers) -> None:

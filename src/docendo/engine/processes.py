@@ -160,7 +160,7 @@ def launch(fabric: Fabric, function: Callable[..., Any], *args: Any) -> Any:
                 raise DocendoError(note.read_text()) from error
             raise
     if stopped is not None:
-        raise Interrupted(*stopped)
+        raise stopped
     return returned
 
 
@@ -172,7 +172,7 @@ def _caught(fabric: Fabric, function: Callable[..., Any], *args: Any) -> tuple[A
         return None, error
 
 
-def _noted(fabric: Fabric, note: Path, function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[str, int] | None]:
+def _noted(fabric: Fabric, note: Path, function: Callable[..., Any], *args: Any) -> tuple[Any, Interrupted | None]:
     try:
         return function(fabric, *args), None
     except DocendoError as error:
@@ -180,9 +180,9 @@ def _noted(fabric: Fabric, note: Path, function: Callable[..., Any], *args: Any)
             note.write_text(str(error))
         raise
     except Interrupted as error:
-        return None, (str(error), error.exit_code)
+        return None, error
     except KeyboardInterrupt:
-        return None, ("stopped before training began", 130)
+        return None, Interrupted("stopped before training began", 130)
 
 
 @contextmanager

@@ -233,11 +233,21 @@ def test_the_oldest_answers_go_first_but_none_that_are_in_use(tmp_path: Path) ->
         if "use" in name:
             used = place
     place = Place({"name": "mine"}, 3500, 1000)
+    meanwhile = Place({"name": "meanwhile"}, 3500, 0)
     left = {json.loads((folder / "about.json").read_text())["name"] for folder in folders()}
-    assert left == {"older, in use", "new", "mine"}
-    assert 1400 < place.budget < 1500
-    used.close()
-    place.close()
+    assert left == {"older, in use", "new", "mine", "meanwhile"}
+    assert 1300 < place.budget < 1400, "what the others take, and the text beside the answers"
+    assert 300 < meanwhile.budget < 400, "what has been promised is not promised twice"
+    for one in (used, place, meanwhile):
+        one.close()
+
+
+def test_too_many_views_to_be_found_again_are_not_remembered(
+    small_run: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered, "_MOST", 100)
+    small_run("kd", teacher=teacher, student="tiny", epochs=1, progress=(said := Said()))
+    assert any("views are too many to be found again: data.pool makes them fewer" in line for line in said.lines)
 
 
 def test_sizes(small_run: Train) -> None:

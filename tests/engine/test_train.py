@@ -1,6 +1,8 @@
 """The trainer: frozen stays frozen, settings act, trouble is told, nothing is lost."""
 
 import json
+import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,12 +18,13 @@ import docendo
 from docendo.core import Batch, Build, LossTerm, Networks, Phase, Train
 from docendo.engine import ScheduleSettings
 from docendo.engine.loop import Loop
+from docendo.engine.progress import Silent
 from docendo.engine.random_state import set_rng_state
 from docendo.engine.step import Step
 from docendo.errors import DocendoError, Interrupted
 from docendo.losses import cross_entropy, kd
 from docendo.methods import KD
-from tests.conftest import Said, StopAt, same, weights
+from tests.conftest import Said, StopAt, losses, same, weights
 
 SmallRun = Callable[..., docendo.Run]
 
@@ -115,7 +118,54 @@ def test_looks_are_not_put_off_by_accumulation(small_run: SmallRun, monkeypatch:
     monkeypatch.setattr(Loop, "__post_init__", seldom)
     monkeypatch.setattr(Loop, "_look", noting)
     small_run("plain", epochs=1, batch_size=16, set={"accumulate": 2, "data.train_images": 176})
-    assert looked == [4, 6, 10, 11]  # every 2 batches there is a step; a look is due at 3, 6 and 9, and at the end
+    # Every 2 batches there is a step; a look is due at 3, 6 and 9, at the end, and when that has been evaluated.
+    assert looked == [4, 6, 10, 11, 11]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """A student that learns for half of its time, and a peer, in turn or not, that begins later."""
+
+    alternating: bool = False
+    roles: ClassVar[tuple[str, ...]] = ("student", "peer")
+
+    def run(self, train: Train, build: Build) -> Mapping[str, nn.Module]:
+        networks = {role: build(role) for role in self.roles}
+        return train(Phase("both", networks, self.losses, alternating=self.alternating))
+
+    @staticmethod
+    def losses(net: Networks, batch: Batch) -> Iterator[LossTerm]:
+        student, peer = net.student(batch).logits, net.peer(batch).logits
+        fading, rising = max(0.0, 1 - 2 * batch.progress), 2 * max(0.0, batch.progress - 0.5)
+        yield LossTerm("student", "labels", "ce", cross_entropy(student, batch.labels), fading)
+        yield LossTerm("peer", "labels", "ce", cross_entropy(peer, batch.labels), rising)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_for_a_while_no_term_may_have_weight(alternating: bool, small_run: SmallRun) -> None:
+    run = small_run(Turns(alternating), student="resnet8", peer="resnet8", set={"optimizer.weight_decay": 0.0})
+    assert all(math.isfinite(loss) for loss in losses(run))
+
+
+class StopWhenEvaluated(Silent):
+    """Asks to stop when the last epoch of a phase is at its end."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        if row["epoch"] == self.epochs:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_wish_to_stop_between_two_phases_is_heard(small_run: SmallRun) -> None:
+    options: dict[str, Any] = {"teacher": "resnet8", "student": "resnet8"}
+    straight = small_run("kd", "straight", **options)
+    with pytest.raises(Interrupted, match='stopped by SIGTERM in phase "teacher", epoch 2, step 4; all is saved'):
+        small_run("kd", "stopped", progress=StopWhenEvaluated(2), **options)
+    resumed = small_run("kd", "stopped", resume=True, **options)
+    assert same(weights(straight.folder, "student"), weights(resumed.folder, "student"))
+    assert losses(straight) == losses(resumed)
 
 
 def test_accumulated_batches_are_one_large_one(small_run: SmallRun) -> None:

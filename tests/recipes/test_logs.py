@@ -51,6 +51,11 @@ def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tol
     return module
 
 
+def test_a_run_without_a_look_at_the_test_images_is_logged_too(small_run: Any) -> None:
+    run = small_run("plain", student="tiny", epochs=1, log="tensorboard", test=False)
+    assert run.results["networks"]["student"]["test_top1"] is None
+
+
 def go(name: str, folder: Path) -> None:
     with logging_to(name, folder, SETTINGS) as log:
         log.epoch(ROW)

@@ -12,8 +12,11 @@ import yaml
 import docendo
 from docendo.engine.progress import Silent
 from docendo.errors import DocendoError, Interrupted
+from docendo.studies.definition import read_definition
+from docendo.studies.folder import prepare
 from docendo.studies.job import Job
 from docendo.studies.overview import At, Event, Overview
+from docendo.studies.plan import make_plan
 from tests.conftest import SMALL, StopAt, same, weights
 
 NETWORKS = {"teacher": "resnet14", "student": "resnet8"}
@@ -143,6 +146,20 @@ def test_what_was_begun_goes_on_though_its_folder_has_moved(
     assert same(weights(moved / "runs/kd-seed1", "student"), weights(done.folder / "runs/kd-seed1", "student"))
     config = yaml.safe_load((moved / "runs/kd-seed1/config.yaml").read_text())
     assert config["networks"]["teacher"] == "elsewhere/teachers/teacher-seed0/teacher.safetensors"
+
+
+def test_who_reaches_the_folder_by_another_path_leaves_runs_alone_that_were_begun(
+    carried_out: tuple[docendo.Study, Noted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker may be doing them."""
+    moved = shutil.copytree(carried_out[0].folder, tmp_path / "study")
+    begun = moved / "runs/kd-seed1"
+    (begun / "results.json").unlink()
+    plan = make_plan(read_definition(moved / "study.yaml"), moved)
+    before = {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
+    assert any(path.parent.name == "checkpoints" for path in before)
+    prepare(moved, plan)
+    assert {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_that_fails_stops_nothing_else(tmp_path: Path) -> None:

@@ -224,8 +224,7 @@ class Loop:
         self.progress.epoch(row)
         for news in self.memory.news():
             self.progress.say(news)
-        if position.epoch < self.epochs:
-            self._look(epoch, self.steps - 1)
+        self._look(epoch, self.steps - 1)
 
     @torch.no_grad()
     def _accuracies(self, images: Split) -> dict[str, float]:

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TextIO
 
 _ABOUT = "about.json"
+_ROOM = "bytes promised"
 
 
 def memory_folder() -> Path:
@@ -78,23 +79,48 @@ class Place:
 
     def __init__(self, about: Mapping[str, Any], budget: int, wanted: int) -> None:
         self.folder = folder_for(about)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._in_use: TextIO = (self.folder / _ABOUT).open("w")
-        json.dump(about, self._in_use, indent=1, sort_keys=True)
-        self._in_use.flush()
-        _lock(self._in_use, shared=True)
-        others = [p for p in memory_folder().iterdir() if p != self.folder and (p / _ABOUT).exists()]
-        taken = {p: sum(f.stat().st_size for f in p.iterdir()) for p in others}
-        for oldest in sorted(others, key=lambda p: (p / _ABOUT).stat().st_mtime):
-            if sum(taken.values()) + wanted <= budget:
-                break
-            if _removed(oldest):
-                del taken[oldest]
-        self.budget = budget - sum(taken.values())
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time():
+            self.folder.mkdir(exist_ok=True)
+            self._in_use: TextIO = (self.folder / _ABOUT).open("a")
+            _lock(self._in_use, shared=True)
+            others = [p for p in memory_folder().iterdir() if p != self.folder and (p / _ABOUT).exists()]
+            taken = {p: _room_of(p) for p in others}
+            for oldest in sorted(others, key=lambda p: (p / _ABOUT).stat().st_mtime):
+                if sum(taken.values()) + wanted <= budget:
+                    break
+                if _removed(oldest):
+                    del taken[oldest]
+            room = budget - sum(taken.values())
+            text = json.dumps({**about, _ROOM: max(0, min(room, wanted))}, indent=1, sort_keys=True)
+            self.budget = room - len(text)
+            self._in_use.truncate(0)
+            self._in_use.write(text)
+            self._in_use.flush()
 
     def close(self) -> None:
         """Let others take the room, should they need it."""
         self._in_use.close()
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let nobody else look for room meanwhile, who would count with what is taken here, or take it away."""
+    with memory_folder().with_suffix(".lock").open("w") as lock:
+        with contextlib.suppress(ImportError):  # as in `_lock`
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _room_of(folder: Path) -> int:
+    """Give the bytes that answers take, or have been promised while somebody uses them."""
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError), (folder / _ABOUT).open() as about:
+        if not _lock(about, shared=False):
+            return max(size, int(json.load(about).get(_ROOM, 0)))
+    return size
 
 
 def _removed(folder: Path) -> bool:

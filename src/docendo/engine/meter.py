@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from docendo.core import LossTerm
+from docendo.engine.formats import widest
 from docendo.engine.processes import average
 
 TOTAL = "total"
@@ -30,7 +31,7 @@ class LossMeter:
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.names = tuple(names)
         self._columns = (*names, TOTAL)
-        self._sums = torch.zeros(len(self._columns), dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(self._columns), dtype=widest(device), device=device)
         self._bad_step = self._sums.new_full((len(self._columns) + 1,), math.inf)
         self._step = torch.zeros_like(self._sums[0])
         self._count = 0
@@ -60,13 +61,13 @@ class LossMeter:
             only: the role whose terms count, where learners take turns and each looks at the batch anew.
         """
         counted = [term.value.detach() if only in (None, term.role) else torch.zeros_like(total) for term in terms]
-        values = torch.stack([*counted, total.detach()]).to(torch.float64)
+        values = torch.stack([*counted, total.detach()]).to(self._sums.dtype)
         self._see(values, self._bad_step[:-1])
         self._sums += values
 
     def see_gradient(self, norm: Tensor) -> None:
         """Take notice of whether the gradient of this step is finite, by its norm; done by the device alone."""
-        self._see(norm.detach().to(torch.float64), self._bad_step[-1])
+        self._see(norm.detach().to(self._sums.dtype), self._bad_step[-1])
 
     def _see(self, values: Tensor, bad_step: Tensor) -> None:
         torch.minimum(bad_step, torch.where(values.isfinite(), math.inf, self._step), out=bad_step)

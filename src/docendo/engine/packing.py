@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from docendo.engine.formats import widest
+
 
 class Packing(Protocol):
     """Turns logits into bytes and back, each row for itself.
@@ -90,7 +92,7 @@ class Largest:
     def pack(self, logits: Tensor) -> Tensor:
         """Give the bytes of logits (N, K)."""
         values, places = logits.topk(self.kept, dim=1)
-        others = logits.double().scatter(1, places, -math.inf).logsumexp(1, keepdim=True)
+        others = logits.to(widest(logits.device)).scatter(1, places, -math.inf).logsumexp(1, keepdim=True)
         shared = (others - math.log(self.classes - self.kept)).to(self.dtype)
         parts = (values, shared, places.to(self._place))
         return torch.cat([part.contiguous().view(torch.uint8) for part in parts], dim=1)

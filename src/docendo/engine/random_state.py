@@ -12,7 +12,8 @@ import torch
 def rng_state() -> dict[str, Any]:
     """Give the random state of this process."""
     cuda = [torch.cuda.get_rng_state(d) for d in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    return {"cpu": torch.get_rng_state(), "cuda": cuda, "mps": mps}
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
@@ -20,6 +21,8 @@ def set_rng_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     for device, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda, device)
+    if state.get("mps") is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from docendo.engine.settings import TrainSettings
 from docendo.engine.store import digest
 
 _BLOCK = {"cpu": 64, "cuda": 512}
+_MOST = 2**29  # a place in memory of four bytes each, 2 GiB
 """Images a block: what keeps the device busy; part of what an answer depends on."""
 _VERSION = 1  # of how answers are computed and stored
 
@@ -119,6 +120,8 @@ class Remembered:
         few = kept is not None and kept < classes
         self._packing = Largest(kept or 0, classes, logits.dtype) if few else Whole(classes, logits.dtype)
         self.possible = len(data.train) * count
+        if self.possible > _MOST:
+            raise CannotRemember(f"{self.possible:,} views are too many to be found again: data.pool makes them fewer")
         row = AnswerFile.row_bytes(self._packing.bytes)
         try:
             self._place = Place(

@@ -110,8 +110,9 @@ class Step:
     def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:
         """Sum the weighted terms of the learner whose turn it is, or all."""
         weighted = [(term.weight if turn in (None, term.role) else 0.0, term.value) for term in terms]
-        # DDP waits for a gradient of every parameter: what counts nothing yet, or in another's turn, still counts.
-        keep_all = self.processes > 1
+        # DDP waits for a gradient of every parameter: what counts nothing yet, or in another's turn, still counts. So
+        # it does where nothing else is there.
+        keep_all = self.processes > 1 or not any(weight for weight, _ in weighted)
         return cast(Tensor, sum(weight * value for weight, value in weighted if weight or keep_all))
 
     def _keep_gradients_of(self, turn: str | None) -> None:

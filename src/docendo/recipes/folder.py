@@ -120,6 +120,26 @@ def check_folder(path: Path, settings: RunSettings, *, resume: bool) -> None:
         raise DocendoError(f"{path} already holds this run, {state}: add --resume to go on, or choose another --out")
 
 
+def locked(path: Path) -> TextIO:
+    """Keep others from working in a folder until what is given is closed.
+
+    Raises:
+        DocendoError: if another process works there.
+        OSError: if the folder cannot be written.
+    """
+    lock = (path / ".lock").open("w")
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks; runs there are not guarded against a second process.
+        return lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise DocendoError(f"another process is training in {path}: wait for it, or choose another --out") from None
+    return lock
+
+
 class RunFolder:
     """A folder that belongs to one run, locked while it is open.
 
@@ -136,7 +156,7 @@ class RunFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = self._locked()
+            self._lock = locked(path)
         except OSError as error:
             raise DocendoError(f"cannot write in {path}: {error.strerror or error}; choose another --out") from error
         try:
@@ -151,21 +171,6 @@ class RunFolder:
     def close(self) -> None:
         """Let others work here."""
         self._lock.close()
-
-    def _locked(self) -> TextIO:
-        lock = (self.path / ".lock").open("w")
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such locks; runs there are not guarded against a second process.
-            return lock
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise DocendoError(
-                f"another process is training in {self.path}: wait for it, or choose another --out"
-            ) from None
-        return lock
 
 
 def _flat(values: Any, prefix: str = "") -> list[str]:

@@ -54,4 +54,5 @@ def logging_to(name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator
 
 def _results(results: Mapping[str, Any]) -> Values:
     """Give what is measured at the end, by network."""
-    return {f"test_top1/{role}": float(about["test_top1"]) for role, about in results["networks"].items()}
+    measured = {role: about["test_top1"] for role, about in results["networks"].items()}
+    return {f"test_top1/{role}": float(top1) for role, top1 in measured.items() if top1 is not None}

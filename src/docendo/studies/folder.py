@@ -14,7 +14,7 @@ import yaml
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
 from docendo.methods import values_of
-from docendo.recipes.folder import check_folder, names_in
+from docendo.recipes.folder import check_folder, locked, names_in
 from docendo.studies.definition import read_definition
 from docendo.studies.job import Job
 from docendo.studies.plan import Cell, Plan
@@ -53,7 +53,9 @@ def prepare(folder: Path, plan: Plan) -> None:
         DocendoError: runs that were begun with other settings.
     """
     for job in plan.jobs:
-        check_folder(folder / job.name, follow(folder, job).config, resume=True)
+        check_folder(folder / job.name, as_begun(folder, job).config, resume=True)
+        if finished(folder, job):
+            follow(folder, job)
     path = folder / DEFINITION
     if path.exists() and read_definition(path) in (plan.asked, plan.definition):
         return  # as the user wrote it, perhaps
@@ -63,11 +65,27 @@ def prepare(folder: Path, plan: Plan) -> None:
     write_atomically(path, yaml.safe_dump(definition, sort_keys=False, allow_unicode=True).encode())
 
 
-def follow(folder: Path, job: Job) -> Job:
-    """Let a run that was begun find the study's own weights, though the folder may be called otherwise now.
+def as_begun(folder: Path, job: Job) -> Job:
+    """Give a run with the paths by which it read the study's own weights when it was begun; changes nothing.
 
-    If the path by which they were read still leads there, it is used further. Else the folder has moved: then the run
-    gets the new path, and if it has not finished it begins anew, as its checkpoints are of the old path.
+    Args:
+        folder: the study's, as it is reached from here, which may be called otherwise now.
+        job: the run.
+    """
+    networks = (_config(folder, job) or {}).get("networks", {})
+    moved = {}
+    for role, network in job.networks.items():
+        before = networks.get(role, network)
+        if network.startswith(f"{folder}/") and Path(before).parts[-3:] == Path(network).parts[-3:]:
+            moved[role] = before
+    return replace(job, networks={**job.networks, **moved})
+
+
+def follow(folder: Path, job: Job) -> Job:
+    """Let a run that was begun, and that nobody is doing, find the study's own weights wherever the folder is now.
+
+    If the paths by which they were read still lead there, they are used further. Else the folder has moved: then the
+    run gets the new paths, and if it has not finished it begins anew, as its checkpoints are of the old ones.
 
     Args:
         folder: the study's, as it is reached from here.
@@ -76,29 +94,32 @@ def follow(folder: Path, job: Job) -> Job:
     Returns:
         The run with the paths to use.
     """
-    config = folder / job.name / "config.yaml"
-    try:
-        then = yaml.safe_load(config.read_text())
-        networks = dict(then["networks"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return job  # not begun, or damaged, which whoever opens the run says
-    moved = {}
-    for role, network in job.networks.items():
-        before = networks.get(role, network)
-        if (
-            before != network
-            and network.startswith(f"{folder}/")
-            and Path(before).parts[-3:] == Path(network).parts[-3:]
-        ):
-            moved[role] = before
+    begun = as_begun(folder, job)
+    moved = {role: before for role, before in begun.networks.items() if before != job.networks[role]}
     if all(Path(before).exists() and Path(before).samefile(job.networks[role]) for role, before in moved.items()):
-        return replace(job, networks={**job.networks, **moved})
-    if not finished(folder, job):
-        shutil.rmtree(folder / job.name / "checkpoints", ignore_errors=True)
-    networks |= {role: job.networks[role] for role in moved}
-    text = yaml.safe_dump({**then, "networks": networks}, sort_keys=False, allow_unicode=True)
-    write_atomically(config, text.encode())
+        return begun
+    try:
+        lock = locked(folder / job.name)
+    except DocendoError:
+        return job  # somebody is at work in it all the same, which whoever opens the run says
+    with lock:
+        if not finished(folder, job):
+            shutil.rmtree(folder / job.name / "checkpoints", ignore_errors=True)
+        then = _config(folder, job) or {}
+        networks = {**then["networks"], **{role: job.networks[role] for role in moved}}
+        text = yaml.safe_dump({**then, "networks": networks}, sort_keys=False, allow_unicode=True)
+        write_atomically(folder / job.name / "config.yaml", text.encode())
     return job
+
+
+def _config(folder: Path, job: Job) -> dict[str, Any] | None:
+    """Give the settings that a run was begun with; None if it was not, or if they are damaged."""
+    try:
+        then = yaml.safe_load((folder / job.name / "config.yaml").read_text())
+        dict(then["networks"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return None  # which whoever opens the run says
+    return dict(then)
 
 
 def write_index(folder: Path, plan: Plan, failed: Mapping[str, str], command: str) -> dict[str, Any]:

@@ -36,10 +36,18 @@ class Batch(NamedTuple):
     progress: float
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor) -> Batch:
-        """Make a batch of images and labels alone, for a loop of your own."""
-        index = torch.arange(len(labels), device=labels.device)
-        return cls(images, labels, index, torch.zeros_like(index), 0.0)
+    def of(cls, images: Tensor, labels: Tensor, *, index: Tensor | None = None, progress: float = 0.0) -> Batch:
+        """Make a batch for a loop of your own.
+
+        Args:
+            images: (B, C, H, W).
+            labels: (B,).
+            index: (B,), which of the training images these are; the first ones unless given. CRD keeps a row for each.
+            progress: the part of the training that is done, from 0 to 1. The weights of DKD and ReviewKD rise with it.
+        """
+        if index is None:
+            index = torch.arange(len(labels), device=labels.device)
+        return cls(images, labels, index, torch.zeros_like(index), progress)
 
 
 class Output(NamedTuple):

@@ -1,13 +1,19 @@
 """A user's own method, in a file of theirs, runs like a built-in one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import docendo
+from docendo.core import Batch, Phase
 from docendo.engine.progress import Silent
 from docendo.errors import DocendoError
 from docendo.methods import find, make, name_of, values_of
+from docendo.methods.plain import LabelLosses, Plain
+from tests.conftest import SMALL
 
 SOURCE = '''
 from dataclasses import dataclass
@@ -89,3 +95,42 @@ def test_what_is_no_method_is_refused(name: str, message: str, path: Path) -> No
     (path.parent / "broken.py").write_text("class")
     with pytest.raises(DocendoError, match=message):
         make(name.format(path=path, folder=path.parent))
+
+
+class Forgetful(Plain):
+    """Trains and returns nothing."""
+
+    def run(self, train: Any, build: Any) -> Any:
+        train(Phase("student", {"student": build("student")}, LabelLosses("student")))
+
+
+class Mistaken(Plain):
+    """Returns what it has made itself."""
+
+    def run(self, train: Any, build: Any) -> Any:
+        return {"student": nn.Linear(2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Forgetful, "Forgetful.run must give the networks to deploy by role, .* but gave None; does it return them"),
+        (Mistaken, "Mistaken.run must give .* but its student is no network that build gave: Linear"),
+    ],
+)
+def test_what_is_not_deployable_is_refused_before_anything_is_trained(
+    method: Any, message: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"student": "resnet8", "set": SMALL}
+    with pytest.raises(DocendoError, match=message):
+        docendo.train(method(), out=tmp_path / "run", progress=Silent(), **options)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DocendoError, match=message):
+        docendo.explain(method, **options)  # the class will do, where its settings are to be what they are
+
+
+def test_a_loop_of_ones_own_may_say_which_images_and_how_far() -> None:
+    images, labels = torch.zeros(2, 1, 8, 8), torch.tensor([3, 4])
+    assert Batch.of(images, labels).index.tolist() == [0, 1]
+    batch = Batch.of(images, labels, index=torch.tensor([7, 5]), progress=0.5)
+    assert (batch.index.tolist(), batch.progress) == ([7, 5], 0.5)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from docendo.core import Build, Method, Train
 from docendo.data import Adaptation, DataSet, Expectation
 from docendo.data.seeds import seed_for
 from docendo.errors import DocendoError
@@ -26,6 +28,22 @@ def default_networks(data: DataSet) -> dict[str, str]:
     else:
         teacher, student = "resnet34", "resnet18"
     return {"teacher": teacher, "student": student, **dict.fromkeys(("expert", "scratch", "peer"), teacher)}
+
+
+def led(method: Method, train: Train, build: Build) -> Mapping[str, StagedNetwork]:
+    """Lead a method through its phases; gives the networks to deploy by role, the one to deploy first.
+
+    Raises:
+        DocendoError: it gives something else.
+    """
+    networks: Any = method.run(train, build)
+    what = f"{type(method).__name__}.run must give the networks to deploy by role, as {{'student': student}}"
+    if not isinstance(networks, Mapping) or not networks:
+        raise DocendoError(f"{what}, but gave {networks!r}; does it return them?")
+    for role, network in networks.items():
+        if not isinstance(network, StagedNetwork):
+            raise DocendoError(f"{what}, but its {role} is no network that build gave: {type(network).__name__}")
+    return networks
 
 
 class Builder:

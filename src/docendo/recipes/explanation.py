@@ -15,7 +15,7 @@ from docendo.data import DataSet
 from docendo.engine.rehearse import PhasePlan, rehearsal
 from docendo.engine.teacher_memory import expected, why_not
 from docendo.networks import StagedNetwork, macs, parameters
-from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.build import Builder, default_networks, led
 from docendo.recipes.following import recipe_notes
 from docendo.recipes.settings import Request, RunSettings, flags_of
 from docendo.recipes.work import seeded
@@ -100,7 +100,7 @@ def explain(
 
     builder = Builder(settings, images)
     with seeded(settings):
-        deployable = request.method.run(rehearsing, builder)
+        deployable = led(request.method, rehearsing, builder)
         facts = tuple(_facts(role, builder(role)) for role in settings.networks)
     return Explanation(
         settings,

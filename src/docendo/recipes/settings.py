@@ -67,12 +67,14 @@ class Request:
 
     def __init__(
         self,
-        method: str | Method,
+        method: str | Method | type[Method],
         flags: Mapping[str, Any] | None = None,
         sets: Mapping[str, Any] | None = None,
         config: str | Path | None = None,
     ) -> None:
         values, sets = _read(Path(config)) if config is not None else {}, sets or {}
+        if isinstance(method, type):
+            method = method()
         template = make(method) if isinstance(method, str) else method
         name = name_of(template)
         for group, example in _GROUPS.items():

@@ -16,7 +16,7 @@ from docendo.engine.allocator import keep_freed_memory
 from docendo.engine.progress import Silent
 from docendo.engine.train import Trainer
 from docendo.errors import DocendoError
-from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.build import Builder, default_networks, led
 from docendo.recipes.settings import Request, RunSettings, flags_of
 from docendo.recipes.work import seeded
 
@@ -57,5 +57,5 @@ def walk(fabric: Fabric, request: Request, visit: Callable[[Trainer, RunSettings
             return phase.learners
 
         with seeded(settings):
-            request.method.run(passing, Builder(settings, images))
+            led(request.method, passing, Builder(settings, images))
     return settings

@@ -26,7 +26,7 @@ from docendo.engine.stop import StopRequest
 from docendo.engine.train import Trainer
 from docendo.errors import DocendoError
 from docendo.files import write_atomically
-from docendo.recipes.build import Builder, default_networks
+from docendo.recipes.build import Builder, default_networks, led
 from docendo.recipes.folder import RunFolder, check_folder, command_of
 from docendo.recipes.following import recipe_notes
 from docendo.recipes.logs import logging_to
@@ -114,7 +114,7 @@ class Work:
             listening=listening,
         )
         with seeded(settings):
-            networks = method.run(trainer, Builder(settings, images, progress.say))
+            networks = led(method, trainer, Builder(settings, images, progress.say))
         if fabric.is_global_zero or trainer.sharding:
             results = results_of(networks, method, settings, trainer, self.folder, command, test=self.test)
         if fabric.is_global_zero:
@@ -151,7 +151,7 @@ def prepare(
     folder = folder_of(settings)
     first_checks(fabric, lambda: check_folder(folder, settings, resume=resume))
     with seeded(settings):
-        request.method.run(_rehearsal(images), Builder(settings, images))
+        led(request.method, _rehearsal(images), Builder(settings, images))
     return Work(fabric, request.method, settings, images, folder, resume, test)
 
 

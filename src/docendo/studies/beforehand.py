@@ -11,7 +11,7 @@ from docendo.core import Phase
 from docendo.data import DataSet
 from docendo.methods import SFTN
 from docendo.methods.plain import LabelLosses
-from docendo.recipes.build import Builder
+from docendo.recipes.build import Builder, led
 from docendo.recipes.settings import RunSettings
 from docendo.recipes.work import seeded
 
@@ -55,7 +55,7 @@ def phases_of(method: Any, settings: RunSettings, images: DataSet) -> Phases:
         return phase.learners
 
     with seeded(settings):
-        deployed = next(iter(method.run(note, builder)))
+        deployed = next(iter(led(method, note, builder)))
     ordinary = [p for p in phases if isinstance(p.losses, LabelLosses) and p.losses.role in builder.asked]
     friendly = [p for p in phases if isinstance(method, SFTN) and getattr(p.losses, "__self__", None) == method]
     epochs = {id(p): settings.epochs_of(p.fraction) for p in phases}

@@ -1,5 +1,6 @@
 """A user's own method, in a file of theirs, runs like a built-in one."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def test_it_is_named_by_where_it_is_written(path: Path) -> None:
     assert find(f"{path.stem}:Huber")[1] is type(method)  # as a module, once its folder is known
     with pytest.raises(DocendoError, match=r'Huber has no setting "wight"; did you mean "weight"\?'):
         make(name, {"wight": "2"})
+
+
+def test_an_object_is_named_as_the_command_line_names_it(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    (path.parent / "other_losses_of_a_test.py").write_text(SOURCE)
+    method = importlib.import_module("other_losses_of_a_test").Huber(weight=2.0)
+    name = "other_losses_of_a_test.py:Huber"
+    assert name_of(method) == name
+    assert find(f"./{name}") == (name, type(method))
+    assert name_of(Forgetful()) == "tests.methods.test_own:Forgetful"
+    assert name_of(type("Typed", (), {})()) == "Typed"
+    options: dict[str, Any] = {"teacher": "resnet8", "student": "resnet8", "epochs": 1, "set": SMALL}
+    run = docendo.train(method, out=tmp_path / "run", progress=Silent(), **options)
+    assert run.results["command"].startswith(f"docendo train {name} ")
+    study = docendo.compare([method], seeds=(0,), out=tmp_path / "study", **options)
+    assert [row.label for row in study.rows] == ["Huber"]
 
 
 def test_others_hold_it_and_add_it(path: Path) -> None:

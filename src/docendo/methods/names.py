@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def find(name: str) -> tuple[str, Any]:
     from docendo.methods import ALIASES, METHODS
 
     if ":" in name:
+        where, _, what = name.rpartition(":")
+        name = f"{os.path.normpath(where)}:{what}"  # ./losses.py is losses.py
         if name not in OWN:
             OWN[name] = _own(name)
         return name, OWN[name]
@@ -49,7 +52,7 @@ def find_transfer(name: str, asked_by: str) -> str:
         DocendoError: what is none, with the nearest that is.
     """
     if ":" in name and hasattr(find(name)[1], "distil"):
-        return name
+        return find(name)[0]
     known = {_fold(n): n for n in transfers()}
     if _fold(name) not in known:
         raise DocendoError(f'{asked_by} is "{name}", but must be a transfer method; {nearest(name, known)}')
@@ -64,10 +67,27 @@ def transfers() -> list[str]:
 
 
 def name_of(method: Any) -> str:
-    """Give the name of a method: the built-in one, where a user's own is written, or its class name."""
+    """Give the name of a method: the built-in one, where a user's own is written, or else its class name."""
     from docendo.methods import METHODS
 
-    return next((n for n, cls in {**METHODS, **OWN}.items() if cls is type(method)), type(method).__name__)
+    cls = type(method)
+    known = next((name for name, listed in {**METHODS, **OWN}.items() if listed is cls), None)
+    if known is None and (known := _where_written(cls)) is not None:
+        OWN[known] = cls
+    return known or cls.__name__
+
+
+def _where_written(cls: type) -> str | None:
+    """Give the name by which others find a class; None if they cannot, as one that was typed into a session."""
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    if getattr(module, cls.__qualname__, None) is not cls or file is None:
+        return None
+    if "." in cls.__module__:
+        return f"{cls.__module__}:{cls.__name__}"
+    path = Path(file).resolve()
+    near = path.is_relative_to(Path.cwd())
+    return f"{path.relative_to(Path.cwd()) if near else path}:{cls.__name__}"
 
 
 def label_of(name: str) -> str:

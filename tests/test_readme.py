@@ -14,7 +14,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) == 3
-    namespace: dict[str, object] = {"__name__": "readme"}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
         exec(compile(block, "README.md", "exec", dont_inherit=True), namespace)
     assert (tmp_path / "runs" / "mutual" / "student.safetensors").exists()

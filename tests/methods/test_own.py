@@ -1,6 +1,8 @@
 """A user's own method, in a file of theirs, runs like a built-in one."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,19 @@ def test_an_object_is_named_as_the_command_line_names_it(
     assert run.results["command"].startswith(f"docendo train {name} ")
     study = docendo.compare([method], seeds=(0,), out=tmp_path / "study", **options)
     assert [row.label for row in study.rows] == ["Huber"]
+
+
+def test_a_run_does_not_go_on_with_other_code(tmp_path: Path) -> None:
+    """In a process of its own each time, as code is read once."""
+    (tmp_path / "mine.py").write_text(SOURCE)
+    options = "--teacher resnet8 --student resnet8 --epochs 1 --set data.train_images=200 --out run"
+    command = [sys.executable, "-m", "docendo", "train", "mine.py:Huber", *options.split()]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "run/results.json").unlink()
+    (tmp_path / "mine.py").write_text(SOURCE.replace("F.huber_loss(", "F.mse_loss("))
+    refused = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "02-student.done.pt: stale, it was made from something else (your code: Huber was " in refused.stderr
 
 
 def test_others_hold_it_and_add_it(path: Path) -> None:

@@ -6,13 +6,19 @@ fingerprint of what it came from, so that a stale one is refused instead of beli
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
+import inspect
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -43,6 +49,7 @@ def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> 
     losses = phase.losses
     owner = getattr(losses, "__self__", None)
     what = f"{owner!r}.{losses.__name__}" if owner is not None else getattr(losses, "__qualname__", repr(losses))
+    written = dict(_own_code(losses))
     return {
         "phase": phase.name,
         "losses": re.sub(r" at 0x[0-9a-f]+", "", what),  # where a function lies in memory is nothing it depends on
@@ -58,7 +65,27 @@ def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> 
         "first weights": {role: digest(module) for role, module in phase.learners.items()},
         "frozen weights": {role: digest(module) for role, module in phase.frozen.items()},
         "images of frozen networks": {role: repr(adaptation_of(module)) for role, module in phase.frozen.items()},
+        **({"your code": written} if written else {}),
     }
+
+
+def _own_code(part: Any) -> Iterator[tuple[str, str]]:
+    """Hash what the user has written of losses: functions and classes, those in the fields of others among them."""
+    for thing in (part,) if isinstance(part, FunctionType) else type(part).__mro__:
+        package = thing.__module__.partition(".")[0]
+        if package not in {"docendo", "torch", *sys.stdlib_module_names}:
+            with contextlib.suppress(OSError, TypeError):  # typed into a session, say
+                source = inspect.getsource(thing).encode()
+                yield thing.__qualname__, hashlib.blake2b(source, digest_size=4).hexdigest()
+    if isinstance(part, MethodType):
+        yield from _own_code(part.__self__)
+    held: Iterable[Any] = part if isinstance(part, tuple | list) else ()
+    if isinstance(part, partial):
+        held = part.func, *part.args
+    elif is_dataclass(part):
+        held = [getattr(part, field.name) for field in fields(part)]
+    for one in held:
+        yield from _own_code(one)
 
 
 def stream_of(phase: Phase) -> str:

@@ -1,7 +1,7 @@
 """A user's own method, in a file of theirs, runs like a built-in one."""
 
 import importlib
-import subprocess
+import linecache
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from docendo.core import Batch, Phase
 from docendo.engine.progress import Silent
 from docendo.errors import DocendoError
 from docendo.methods import find, make, name_of, values_of
+from docendo.methods.own import OWN
 from docendo.methods.plain import LabelLosses, Plain
 from tests.conftest import SMALL
 
@@ -77,16 +78,25 @@ def test_an_object_is_named_as_the_command_line_names_it(
 
 
 def test_a_run_does_not_go_on_with_other_code(tmp_path: Path) -> None:
-    """In a process of its own each time, as code is read once."""
-    (tmp_path / "mine.py").write_text(SOURCE)
-    options = "--teacher resnet8 --student resnet8 --epochs 1 --set data.train_images=200 --out run"
-    command = [sys.executable, "-m", "docendo", "train", "mine.py:Huber", *options.split()]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    (tmp_path / "run/results.json").unlink()
-    (tmp_path / "mine.py").write_text(SOURCE.replace("F.huber_loss(", "F.mse_loss("))
-    refused = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert "02-student.done.pt: stale, it was made from something else (your code: Huber was " in refused.stderr
+    path, out = tmp_path / "changing_losses_of_a_test.py", tmp_path / "run"
+
+    def train(source: str, *, resume: bool) -> None:
+        """Train as a new process does."""
+        path.write_text(source)
+        OWN.pop(f"{path}:Huber", None)
+        sys.modules.pop(path.stem, None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        options: dict[str, Any] = {"teacher": "resnet8", "student": "resnet8", "epochs": 1, "set": SMALL}
+        docendo.train(f"{path}:Huber", out=out, progress=Silent(), resume=resume, **options)
+
+    train(SOURCE, resume=False)
+    (out / "results.json").unlink()
+    other = SOURCE.replace("F.huber_loss(", "2 * F.mse_loss(")
+    with pytest.raises(DocendoError, match=r"02-student.done.pt: stale, .* \(your code: Huber was \w+, is \w+\)"):
+        train(other, resume=True)
+    train(SOURCE, resume=True)
+    assert (out / "results.json").exists()
 
 
 def test_others_hold_it_and_add_it(path: Path) -> None:

@@ -15,7 +15,8 @@ from docendo.engine.settings import REFERENCE_BATCH, TrainSettings
 from docendo.errors import DocendoError, nearest, wanted
 from docendo.files import read_yaml
 from docendo.methods import ALIASES, METHODS, make, name_of, settings_of, values_of
-from docendo.methods.names import OWN, label_of
+from docendo.methods.names import label_of
+from docendo.methods.own import OWN
 from docendo.networks.catalog import canonical
 from docendo.networks.weights import read
 from docendo.recipes.protocols import RECIPES, Recipe, Values, recipe_named

@@ -47,6 +47,26 @@ def test_float64_agrees_over_100_steps(small_run: Train, traced: list[str]) -> N
     assert weights(fast.folder, "student").keys() == weights(plain.folder, "student").keys()
 
 
+def test_weights_become_part_of_the_code_of_frozen_networks_alone(traced: list[str]) -> None:
+    frozen: dict[str, bool] = {}
+
+    def noting(role: str) -> nn.Module:
+        network = create("tiny", classes=5)
+        forward = network.stages[0].forward
+
+        def noted(x: torch.Tensor) -> torch.Tensor:
+            frozen[role] = torch._inductor.config.freezing
+            y: torch.Tensor = forward(x)
+            return y
+
+        network.stages[0].forward = torch.compiler.disable(noted)
+        return network
+
+    with compiled([noting("student")], [noting("teacher")], torch.randn(3, 3, 32, 32), lambda text: None):
+        assert frozen == {"student": False, "teacher": True}
+    assert not torch._inductor.config.freezing
+
+
 def test_nothing_stays_compiled_and_nothing_moves(traced: list[str]) -> None:
     network = create("tiny", classes=5).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

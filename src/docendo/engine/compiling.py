@@ -32,21 +32,27 @@ def compiled(
         DocendoError: they cannot be compiled here, as where there is no C++ compiler.
     """
     import torch._dynamo  # a second that only those wait for who compile
+    import torch._inductor.config
 
     parts = [*_parts(learners), *_parts(frozen)]
     began = time.monotonic()
     for part in _parts(learners):
         part.compile()
     for part in _parts(frozen):
-        part.compile(dynamic=False, options={"freezing": True})
+        part.compile(dynamic=False)
     # All parts count as one function: beyond the limit the rest would quietly stay as it is. Each is compiled to learn
     # and to be evaluated, and again for the last, smaller batch.
     limit = torch._dynamo.config.patch(recompile_limit=8 * len(parts), accumulated_recompile_limit=64 * len(parts))
     try:
         with limit, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")  # its own
-            for network in (*learners, *frozen):
+            for network in learners:
                 _first_call(network, images)
+            # For their first call alone: learners that are evaluated must not be frozen. As an option of `compile`, it
+            # would come too late for weights to become constants.
+            with torch._inductor.config.patch(freezing=True):
+                for network in frozen:
+                    _first_call(network, images)
             count, took = len(learners) + len(frozen), time.monotonic() - began
             say(f"compiled {count} networks, {len(parts)} parts, in {took:.0f} s")
             yield

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from docendo.core import Batch, Phase, Staged
 from docendo.data import DataSet, Split
+from docendo.engine.arithmetic import Arithmetic
 from docendo.engine.networks import Answers, answer, freeze, together
 from docendo.engine.optim import make_recordable, set_rate
 from docendo.engine.processes import agree, summed
@@ -53,6 +54,7 @@ class Loop:
     phase: Phase
     frozen: Mapping[str, nn.Module]
     memory: TeacherMemory
+    arithmetic: Arithmetic
     plan: PhasePlan
     slot: Slot
     state: State
@@ -77,6 +79,7 @@ class Loop:
             phase=self.phase,
             plan=self.plan,
             live=live,
+            arithmetic=self.arithmetic,
             state=self.state,
             module=self.module,
             ask=self.ask,
@@ -245,9 +248,11 @@ class Loop:
         classes = len(self.data.classes)
         if shared:
             mine = _Share(images, (self.fabric.global_rank, self.processes))
-            measured = accuracies(answers, mine, classes, total=partial(summed, self.fabric))
+            with self.arithmetic.convolutions():
+                measured = accuracies(answers, mine, classes, total=partial(summed, self.fabric))
         else:
-            measured = accuracies(answers, images, classes)
+            with self.arithmetic.convolutions():
+                measured = accuracies(answers, images, classes)
         freeze(frozen, self.phase.frozen_statistics)
         learners.train()
         return {name: accuracy.top1 for name, accuracy in measured.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from docendo.core import Batch
 from docendo.data import DataSet
 from docendo.engine.answer_file import AnswerFile
+from docendo.engine.arithmetic import Arithmetic
 from docendo.engine.memory_folder import Place, budget_of, memory_folder
 from docendo.engine.networks import adaptation_of, answer
 from docendo.engine.packing import Largest, Packing, Whole
@@ -24,8 +23,6 @@ _BLOCK = {"cpu": 64, "cuda": 512}
 _MOST = 2**29  # a place in memory of four bytes each, 2 GiB
 """Images a block: what keeps the device busy; part of what an answer depends on."""
 _VERSION = 1  # of how answers are computed and stored
-
-AutoCast = Callable[[], AbstractContextManager[Any]]
 
 
 class CannotRemember(Exception):
@@ -40,13 +37,13 @@ class Asking:
         network: as it answers.
         block: images that are asked together.
         layout: of the images in memory.
-        autocast: the number format in which it answers.
+        arithmetic: how it computes.
     """
 
     network: nn.Module
     block: int
     layout: torch.memory_format
-    autocast: AutoCast
+    arithmetic: Arithmetic
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -55,7 +52,7 @@ class Asking:
         if empty:
             images = torch.cat([images, images[-1:].expand(empty, -1, -1, -1)])
         batch = Batch.of(images.contiguous(memory_format=self.layout), torch.zeros(self.block))
-        with self.autocast():
+        with self.arithmetic():
             logits = answer({"it": self.network}, {"it": frozenset({"logits"})}, batch)["it"].logits
         return logits[: self.block - empty]
 
@@ -99,20 +96,20 @@ class Remembered:
         data: the images of the run.
         settings: of the run.
         images: a few, as networks get them.
-        autocast: the number format in which networks answer.
+        arithmetic: how networks compute.
 
     Raises:
         CannotRemember: its answers cannot be remembered, for this reason.
     """
 
     def __init__(
-        self, network: nn.Module, data: DataSet, settings: TrainSettings, images: Tensor, autocast: AutoCast
+        self, network: nn.Module, data: DataSet, settings: TrainSettings, images: Tensor, arithmetic: Arithmetic
     ) -> None:
         count = data.augmentation.count
         if count is None:
             raise CannotRemember("views are drawn anew without end")
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self._ask = Asking(network, _BLOCK.get(images.device.type, 64), layout, autocast)
+        self._ask = Asking(network, _BLOCK.get(images.device.type, 64), layout, arithmetic)
         if not self._ask.treats_all_alike(images):
             raise CannotRemember("its answer to an image depends on the images beside it")
         logits = self._ask(images[:1])
@@ -125,7 +122,7 @@ class Remembered:
         row = AnswerFile.row_bytes(self._packing.bytes)
         try:
             self._place = Place(
-                _depends_on(network, data, settings, images.device, self._ask.block),
+                _depends_on(network, data, settings, images.device, self._ask),
                 budget_of(settings.teacher_memory),
                 row * min(self.possible, len(data.train) * settings.epochs),
             )
@@ -143,7 +140,7 @@ class Remembered:
 
 
 def _depends_on(
-    network: nn.Module, data: DataSet, settings: TrainSettings, device: torch.device, block: int
+    network: nn.Module, data: DataSet, settings: TrainSettings, device: torch.device, ask: Asking
 ) -> dict[str, Any]:
     return {
         "version": _VERSION,
@@ -154,7 +151,8 @@ def _depends_on(
         "precision": settings.frozen_precision or settings.precision,
         "channels_last": settings.channels_last,
         "compile": settings.compile != "off",
-        "block": block,
+        **({"convolutions": "winograd"} if ask.arithmetic.winograd else {}),
+        "block": ask.block,
         "top": settings.teacher_memory_top,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

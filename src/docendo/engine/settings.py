@@ -124,6 +124,11 @@ class TrainSettings(BaseModel):
         description="compile stages and heads of frozen networks, or of all, which takes a while before each phase; "
         "docendo bench tells whether it pays",
     )
+    winograd: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="on a CPU in 32-true, compute 3x3 convolutions with a quarter of the multiplications (Lavin and "
+        "Gray, CVPR 2016), up to rounding; auto: where a C++ compiler is installed; on: or refuse to train",
+    )
     cuda_graphs: bool = Field(
         False,
         description="on a GPU, record a step once as a CUDA graph and replay it: for small networks and batches, whose "
@@ -155,9 +160,12 @@ class TrainSettings(BaseModel):
     @field_validator("compile", mode="before")
     @classmethod
     def _which(cls, value: object) -> object:
-        return (
-            {False: "off", True: "all"}[value] if isinstance(value, bool) else value
-        )  # YAML reads a plain off as false
+        return {False: "off", True: "all"}[value] if isinstance(value, bool) else value  # as YAML reads a plain off
+
+    @field_validator("winograd", mode="before")
+    @classmethod
+    def _whether(cls, value: object) -> object:
+        return {False: "off", True: "on"}[value] if isinstance(value, bool) else value
 
     @property
     def rate(self) -> float:

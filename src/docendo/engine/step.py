@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from docendo.core import Batch, LossTerm, Phase, sharing
+from docendo.engine.arithmetic import Arithmetic
 from docendo.engine.networks import Answers
 from docendo.engine.processes import SynchronisedBatchNorm, gathered, scaled
 from docendo.engine.rehearse import PhasePlan
@@ -46,6 +47,7 @@ class Step:
     phase: Phase
     plan: PhasePlan
     live: Mapping[str, nn.Module]
+    arithmetic: Arithmetic
     state: State
     module: Any
     ask: Ask
@@ -76,7 +78,7 @@ class Step:
         optimizer, weights = self.state.optimizer, []
         for turn in self.turns:
             with self.fabric.no_backward_sync(self.module, enabled=not share.last):
-                with self.batch_norm(), sharing(self._gather(share)):
+                with self.arithmetic.convolutions(), self.batch_norm(), sharing(self._gather(share)):
                     terms = tuple(self.module(batch, answers))
                 terms = scaled(terms, share.here, share.images, self.processes)
                 weights += [term.weight for term in terms]
@@ -104,7 +106,7 @@ class Step:
 
     @contextlib.contextmanager
     def _as_in_training(self) -> Iterator[None]:
-        with self.fabric.autocast(), self.batch_norm():
+        with self.arithmetic(), self.batch_norm():
             yield
 
     def _total(self, terms: tuple[LossTerm, ...], turn: str | None) -> Tensor:

@@ -34,7 +34,17 @@ Fingerprint = dict[str, Any]
 
 OF_THE_MACHINE: Any = {
     **dict.fromkeys(
-        ("accelerator", "devices", "nodes", "strategy", "shard_frozen", "teacher_memory", "checkpoint_seconds"), True
+        (
+            "accelerator",
+            "devices",
+            "nodes",
+            "strategy",
+            "shard_frozen",
+            "teacher_memory",
+            "winograd",
+            "checkpoint_seconds",
+        ),
+        True,
     ),
     "data": {"workers": True, "root": True, "download": True},
 }

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from docendo.core import Batch, Output, Phase
 from docendo.data import DataSet
+from docendo.engine.arithmetic import Arithmetic
 from docendo.engine.networks import Reads
-from docendo.engine.remembered import AutoCast, CannotRemember, Remembered
+from docendo.engine.remembered import CannotRemember, Remembered
 from docendo.engine.settings import TrainSettings
 
 _AHEAD = 2**26
@@ -158,7 +159,7 @@ def open_memory(
     data: DataSet,
     settings: TrainSettings,
     images: Tensor,
-    autocast: AutoCast,
+    arithmetic: Arithmetic,
     say: Callable[[str], None],
 ) -> TeacherMemory:
     """Open the memory of a phase's frozen networks, and say of each how much of it is remembered, or why nothing.
@@ -170,7 +171,7 @@ def open_memory(
         data: the images of the run.
         settings: of the run.
         images: a few, as networks get them.
-        autocast: the number format in which networks answer.
+        arithmetic: how networks compute.
         say: takes lines that the user should read.
     """
     roles: dict[str, Remembered] = {}
@@ -179,7 +180,7 @@ def open_memory(
             reason = why_not(phase, reads[name], data)
             if reason:
                 raise CannotRemember(reason)
-            roles[name] = Remembered(network, data, settings, images, autocast)
+            roles[name] = Remembered(network, data, settings, images, arithmetic)
         except CannotRemember as error:
             say(f"{name} (frozen) answers anew at every step: {error}")
         else:

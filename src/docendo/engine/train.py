@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from docendo.core import Batch, Phase, Staged
 from docendo.data import DataSet
 from docendo.data.seeds import seed_for
+from docendo.engine.arithmetic import arithmetic_of
 from docendo.engine.compiling import compiled
 from docendo.engine.folding import folded
 from docendo.engine.half import Half
@@ -87,6 +88,7 @@ class Trainer:
         if settings.scale_lr:
             images = settings.batch_size * settings.accumulate
             progress.say(f"lr {settings.lr:g} for {REFERENCE_BATCH} images a step is {settings.rate:g} for {images}")
+        self.arithmetic = arithmetic_of(fabric, settings, progress.say)
         self.records = Records(folder, writing=fabric.is_global_zero)
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
 
@@ -187,6 +189,7 @@ class Trainer:
                 phase=phase,
                 frozen=frozen,
                 memory=memory,
+                arithmetic=self.arithmetic,
                 plan=plan,
                 slot=slot,
                 state=state,
@@ -199,12 +202,10 @@ class Trainer:
             yield loop
 
     def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
-        settings, autocast, say = self.settings, self.fabric.autocast, self.progress.say
-        return (
-            TeacherMemory({})
-            if self.sharding
-            else open_memory(frozen, phase, plan.reads, self.data, settings, images, autocast, say)
-        )
+        if self.sharding:
+            return TeacherMemory({})
+        how = self.settings, images, self.arithmetic
+        return open_memory(frozen, phase, plan.reads, self.data, *how, self.progress.say)
 
     def _recorder(self) -> Recorder | None:
         try:

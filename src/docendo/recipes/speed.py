@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 
 from docendo.core import Method, Phase, Staged
 from docendo.data import DataSet
+from docendo.engine.arithmetic import Arithmetic
 from docendo.engine.loop import Loop, converted
 from docendo.engine.networks import lay_out
 from docendo.engine.processes import launch, make_fabric
@@ -134,7 +135,7 @@ def _measure(loop: Loop, images: DataSet, settings: RunSettings, steps: int, rou
     networks = ((role, learner) for role, learner in loop.phase.learners.items() if isinstance(learner, Staged))
     role, network = next(networks, (None, None))
     wait = _waiting(loop.fabric.device)
-    bare = _bare_step(network, images, settings, loop.fabric) if network is not None else None
+    bare = _bare_step(network, images, settings, loop.arithmetic) if network is not None else None
     for _ in range(UNTIL_REPLAYED):
         loop.steps_of(0, 0, steps)
         if loop.recorded is None or loop.recorded.settled:
@@ -193,7 +194,7 @@ def _waiting(device: torch.device) -> Callable[[], None]:
     return torch.accelerator.synchronize if device.type != "cpu" else lambda: None
 
 
-def _bare_step(network: Any, images: DataSet, settings: RunSettings, fabric: Fabric) -> Callable[[], None]:
+def _bare_step(network: Any, images: DataSet, settings: RunSettings, arithmetic: Arithmetic) -> Callable[[], None]:
     """Give the least that training this network takes: it learns from the labels of one batch that is at hand."""
     alone = copy.deepcopy(network).requires_grad_(True).train()
     if settings.channels_last:
@@ -204,7 +205,7 @@ def _bare_step(network: Any, images: DataSet, settings: RunSettings, fabric: Fab
     )
 
     def step() -> None:
-        with fabric.autocast():
+        with arithmetic():
             loss = F.cross_entropy(alone(batch.images).logits, batch.labels)
         torch.autograd.backward(loss)
         optimizer.step()

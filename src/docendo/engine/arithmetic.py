@@ -1,0 +1,74 @@
+"""How networks compute while a run trains: in which number format, and convolutions by which algorithm."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from docendo.engine.native import CannotBuild
+from docendo.engine.settings import TrainSettings
+from docendo.engine.winograd import Winograd
+from docendo.errors import DocendoError
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How networks compute in training.
+
+    Attributes:
+        autocast: the number format.
+        winograd: computes 3x3 convolutions; None where PyTorch does.
+    """
+
+    autocast: Callable[[], AbstractContextManager[Any]]
+    winograd: Winograd | None = None
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Let networks compute so."""
+        with self.autocast(), self.convolutions():
+            yield
+
+    def convolutions(self) -> AbstractContextManager[Any]:
+        """Let convolutions alone be computed so, in the number format that networks have."""
+        return self.winograd or contextlib.nullcontext()
+
+
+def arithmetic_of(fabric: Fabric, settings: TrainSettings, say: Callable[[str], None]) -> Arithmetic:
+    """Give how the networks of a run compute.
+
+    Args:
+        fabric: where they do.
+        settings: of the run.
+        say: takes a line that the user should read.
+
+    Raises:
+        DocendoError: winograd is on, and cannot be here.
+    """
+    reason = _why_not(fabric, settings)
+    winograd = None
+    if settings.winograd != "off" and not reason:
+        try:
+            winograd = Winograd()
+        except CannotBuild as error:
+            reason = str(error)
+            if settings.winograd == "auto":
+                say(f"3x3 convolutions take about twice as long as they could: {reason}")
+    if settings.winograd == "on" and reason:
+        raise DocendoError(f"winograd is on, but cannot be here: {reason}; leave it out, or set it to auto")
+    return Arithmetic(fabric.autocast, winograd)
+
+
+def _why_not(fabric: Fabric, settings: TrainSettings) -> str:
+    if fabric.device.type != "cpu":
+        return f"it is for CPUs, and this run is on {fabric.device.type}"
+    if settings.precision != "32-true":
+        return f"it is for precision 32-true, and this run is in {settings.precision}"
+    if settings.compile != "off":
+        return f"compile={settings.compile} computes convolutions its own way"
+    return "" if settings.channels_last else "it is for images with channels last"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,11 @@ from docendo.errors import DocendoError
 from docendo.networks import create
 from tests.conftest import Said, losses, same, weights
 
+pytestmark = [
+    pytest.mark.compiler,
+    pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="there is no C++ compiler here"),
+]
+
 Train = Callable[..., docendo.Run]
 
 BUILDS: dict[str, tuple[str, ...]] = {
@@ -36,6 +42,13 @@ SIZES = [(1, 16, 16, 4, 4), (2, 32, 32, 32, 32), (3, 16, 48, 7, 9), (5, 64, 32, 
 def _every_build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute as this processor does, and as lesser ones do."""
     monkeypatch.setattr(winograd, "built", lambda name: built(name, BUILDS[request.param]))
+
+
+@pytest.fixture
+def _however_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it serve where there is too little to do for it to gain."""
+    for name in ("FEWEST_PLACES", "FEWEST_CHANNELS"):
+        monkeypatch.setattr(winograd, name, {"answering": 1, "learning": 1})
 
 
 @pytest.fixture
@@ -65,7 +78,7 @@ def error(x: Tensor, exact: Tensor) -> float:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.usefixtures("_every_build")
+@pytest.mark.usefixtures("_every_build", "_however_little")
 def test_values_and_gradients_are_those_of_the_definition(
     size: tuple[int, ...], biased: bool, asked: list[tuple[int, ...]]
 ) -> None:
@@ -99,6 +112,7 @@ def test_whole_numbers_are_convolved_without_any_error() -> None:
     assert torch.equal(y, F.conv2d(x, weight, padding=1))
 
 
+@pytest.mark.usefixtures("_however_little")
 def test_an_answer_depends_neither_on_its_neighbours_nor_on_threads() -> None:
     x = images(13, 32, 10, 10)
     layer = nn.Conv2d(32, 32, 3, padding=1)
@@ -114,7 +128,28 @@ def test_an_answer_depends_neither_on_its_neighbours_nor_on_threads() -> None:
         torch.set_num_threads(threads)
 
 
-X, WEIGHT = images(2, 16, 8, 8), torch.randn(16, 16, 3, 3)
+@pytest.mark.usefixtures("_however_little")
+def test_gradients_can_be_differentiated(asked: list[tuple[int, ...]]) -> None:
+    def penalty(x: Tensor, layer: nn.Conv2d) -> tuple[Tensor, ...]:
+        (to_x,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(to_x.square().sum(), (x, *layer.parameters()))
+
+    x = images(2, 16, 8, 8).requires_grad_()
+    layer = nn.Conv2d(16, 16, 3, padding=1)
+    with Winograd():
+        found = penalty(x, layer)
+    assert asked
+    exact = penalty(x.detach().double().requires_grad_(), layer.double())
+    assert max(error(ours, theirs) for ours, theirs in zip(found, exact, strict=True)) < 200
+
+
+X, WEIGHT = images(4, 16, 8, 8), torch.randn(16, 16, 3, 3)
+
+
+class Own(Tensor):
+    """Somebody's own kind of tensor."""
+
+
 OTHER: dict[str, Convolution] = {
     "taps": Convolution(X, torch.randn(16, 16, 1, 1), padding=0),
     "stride": Convolution(X, WEIGHT, stride=2, padding=1),
@@ -125,9 +160,15 @@ OTHER: dict[str, Convolution] = {
     "layout": Convolution(X.contiguous(), WEIGHT, padding=1),
     "format": Convolution(X.double(), WEIGHT.double(), padding=1),
     "device": Convolution(X.to("meta"), WEIGHT.to("meta"), padding=1),
-    "tiles": Convolution(images(2, 16, 2, 2), WEIGHT, padding=1),
+    "tiles": Convolution(images(64, 16, 2, 2), WEIGHT, padding=1),
+    "few places": Convolution(X[:3], WEIGHT, padding=1),
+    "few places to learn from": Convolution(
+        images(15, 32, 8, 8), torch.randn(32, 32, 3, 3).requires_grad_(), padding=1
+    ),
+    "few channels to learn from": Convolution(images(16, 16, 8, 8), WEIGHT.clone().requires_grad_(), padding=1),
+    "subclass": Convolution(X.as_subclass(Own), WEIGHT, padding=1),
     "dimensions": Convolution(X[0], WEIGHT, padding=1),
-    "cache": Convolution(images(1, 512, 4, 4), torch.randn(512, 512, 3, 3), padding=1),
+    "cache": Convolution(images(4, 512, 8, 8), torch.randn(512, 512, 3, 3), padding=1),
 }
 
 
@@ -146,7 +187,7 @@ def test_padding_is_said_in_many_ways(padding: Any, asked: list[tuple[int, ...]]
         with torch.autocast("cpu", torch.bfloat16):
             F.conv2d(X, WEIGHT, padding=padding)
     F.conv2d(X, WEIGHT, padding=padding)
-    assert asked == [(2, 16, 8, 8)]
+    assert asked == [(4, 16, 8, 8)]
 
 
 def test_frozen_weights_are_transformed_once_unless_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +279,15 @@ def test_the_teacher_memory_keeps_both_ways_apart(small_run: Train) -> None:
     assert known("a", "on").startswith("teacher (frozen): 0 answers")
     assert known("b", "off").startswith("teacher (frozen): 0 answers")
     assert not known("c", "on").startswith("teacher (frozen): 0 answers")
+
+
+def test_bench_says_whether_it_serves() -> None:
+    sets = {"data.train_images": 200}
+    found = {
+        how: docendo.bench("plain", student="resnet8", steps=1, rounds=1, set={**sets, "winograd": how}).winograd
+        for how in ("on", "off")
+    }
+    assert found == {"on": True, "off": False}
 
 
 def test_nothing_of_it_is_left_in_networks(asked: list[tuple[int, ...]]) -> None:

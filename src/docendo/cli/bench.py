@@ -75,6 +75,7 @@ def show(measured: Bench, shown: Output) -> None:
     shown.print()
     held = measured.peak_memory_bytes
     threads = f", {measured.threads} threads" if measured.device == "cpu" else ""
+    threads += ", 3x3 convolutions by Winograd" if measured.winograd else ""
     memory = "" if held is None else f"; at most {held / 2**30:.2f} GiB of memory"
     shown.print(
         f"All phases: about {duration(measured.seconds)} on this machine ({measured.device}{threads}), evaluation "

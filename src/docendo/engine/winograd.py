@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -22,6 +22,11 @@ from docendo.engine.native import built
 
 LARGEST = 2**24
 """Bytes of transformed weights above which a processor's cache would not hold them from one tile to the next."""
+FEWEST_PLACES = {"answering": 256, "learning": 1024}
+"""Places in the maps of a batch below which transforming weights costs more than it saves; measured by
+benchmarks/convolutions.py."""
+FEWEST_CHANNELS = {"answering": 1, "learning": 32}
+"""Channels below which transforming tiles costs more than it saves; likewise."""
 
 
 class Winograd(TorchFunctionMode):
@@ -44,14 +49,12 @@ class Winograd(TorchFunctionMode):
         if func is F.conv2d:
             asked = Convolution(*args, **(kwargs or {}))
             if asked.gains():
-                return self._convolve(asked.input, asked.weight, asked.bias)
+                x, weight, bias = asked[:3]
+                if asked.learning:
+                    return _Learning.apply(x, weight, bias)
+                transformed = weight_transform(weight) if weight.requires_grad else self._transformed_once(weight)
+                return convolve(x, transformed, bias, len(weight))
         return func(*args, **(kwargs or {}))
-
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-            return _Learning.apply(x, weight, bias)
-        transformed = weight_transform(weight) if weight.requires_grad else self._transformed_once(weight)
-        return convolve(x, transformed, bias, len(weight))
 
     def _transformed_once(self, weight: Tensor) -> Tensor:
         version, transformed = self._known.get(weight, (None, None))
@@ -72,15 +75,21 @@ class Convolution(NamedTuple):
     dilation: int | Sequence[int] = 1
     groups: int = 1
 
+    @property
+    def learning(self) -> bool:
+        """Whether gradients will be asked for."""
+        return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in self[:3])
+
     def gains(self) -> bool:
         """Say whether this is a convolution that F(4x4, 3x3) computes, and faster.
 
         It is, in float32 on a CPU and outside of autocast, if taps are 3x3, stride, dilation and padding 1, channels
-        last and multiples of what the processor handles at once, weights not too large for its cache, and maps fill
-        tiles of 4x4 so well that at least half of the multiplications are saved.
+        last and multiples of what the processor handles at once, weights not too large for its cache, maps fill tiles
+        of 4x4 so well that at least half of the multiplications are saved, and there is enough to do.
         """
         x, weight = self.input, self.weight
         ones = 1, (1, 1), [1, 1]
+        how = "learning" if self.learning else "answering"
         return (
             weight.shape[2:] == (3, 3)
             and x.ndim == 4
@@ -88,13 +97,19 @@ class Convolution(NamedTuple):
             and self.stride in ones
             and self.dilation in ones
             and self.padding in (*ones, "same")
-            and all(t is None or (t.device.type, t.dtype) == ("cpu", torch.float32) for t in (x, weight, self.bias))
+            and all(t is None or _plain(t) for t in (x, weight, self.bias))
             and not torch.is_autocast_enabled("cpu")
             and x.is_contiguous(memory_format=torch.channels_last)
             and all(channels % _library().winograd_lanes() == 0 for channels in weight.shape[:2])
+            and min(weight.shape[:2]) >= FEWEST_CHANNELS[how]
+            and len(x) * x.shape[2] * x.shape[3] >= FEWEST_PLACES[how]
             and 4 * 36 * weight.shape[0] * weight.shape[1] <= LARGEST
             and 2 * 36 * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) <= 9 * x.shape[2] * x.shape[3]
         )
+
+
+def _plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 class _Learning(torch.autograd.Function):
@@ -105,10 +120,13 @@ class _Learning(torch.autograd.Function):
         return y
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # the gradient will be differentiated: PyTorch's can be
+            return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
+                gradient, x, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, ctx.needs_input_grad
+            )
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_x = convolve(gradient, weight_transform(weight, backward=True), None, x.shape[1]) if of_x else None
         to_weight = weight_gradient(x, gradient) if of_weight else None

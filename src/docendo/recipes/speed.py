@@ -68,6 +68,7 @@ class Bench:
         peak_memory_bytes: most that the process held: of the GPU's memory on a GPU, else in RAM; None if unknown.
         device: where.
         threads: of a CPU.
+        winograd: whether 3x3 convolutions are computed by Winograd's algorithm (`docendo.engine.winograd`).
     """
 
     settings: RunSettings
@@ -77,6 +78,7 @@ class Bench:
     peak_memory_bytes: int | None
     device: str
     threads: int
+    winograd: bool
 
 
 def bench(
@@ -112,8 +114,11 @@ def bench(
 
 def _bench(fabric: Fabric, request: Request, steps: int, rounds: int) -> Bench:
     measured: list[PhaseBench] = []
+    winograd = False
 
     def measure(trainer: Trainer, settings: RunSettings, phase: Phase) -> None:
+        nonlocal winograd
+        winograd = trainer.arithmetic.winograd is not None
         with trainer.ready(phase, trainer.place(phase)) as loop:
             measured.append(_measure(loop, trainer.data, settings, min(steps, loop.steps), rounds))
 
@@ -128,6 +133,7 @@ def _bench(fabric: Fabric, request: Request, steps: int, rounds: int) -> Bench:
         peak_memory(fabric.device),
         torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else fabric.device.type,
         torch.get_num_threads(),
+        winograd,
     )
 
 

@@ -3,7 +3,7 @@
     python benchmarks/convolutions.py [--batch 64 16 4] [--channels 16 32 ...] [--sides 4 7 ...]
 
 For each batch size, number of channels and side of the maps: how many times as fast the answer is, and forward and
-backward together. All sizes are measured, also those that `docendo.engine.winograd.Convolution.gains` leaves to
+backward together. All sizes are measured, also those that `docendo.engine.winograd.Convolution.pays` leaves to
 PyTorch.
 """
 
@@ -62,8 +62,7 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[4, 7, 8, 16, 32, 56])
     arguments = parser.parse_args()
     keep_freed_memory()
-    everywhere = dict.fromkeys(("answering", "learning"), 1)
-    winograd.FEWEST_PLACES = winograd.FEWEST_CHANNELS = everywhere
+    winograd.FEWEST_PIXELS = winograd.FEWEST_TO_LEARN = winograd.FEWEST_CHANNELS_TO_LEARN = 1
     winograd.LARGEST = 2**62
     standing_in = winograd.Winograd()
     print(f"{torch.get_num_threads()} threads; times as fast as PyTorch: an answer, a step that learns")

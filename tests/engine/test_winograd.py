@@ -47,8 +47,8 @@ def _every_build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def _however_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it serve where there is too little to do for it to gain."""
-    for name in ("FEWEST_PLACES", "FEWEST_CHANNELS"):
-        monkeypatch.setattr(winograd, name, {"answering": 1, "learning": 1})
+    for name in ("FEWEST_PIXELS", "FEWEST_TO_LEARN", "FEWEST_CHANNELS_TO_LEARN"):
+        monkeypatch.setattr(winograd, name, 1)
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ OTHER: dict[str, Convolution] = {
     "format": Convolution(X.double(), WEIGHT.double(), padding=1),
     "device": Convolution(X.to("meta"), WEIGHT.to("meta"), padding=1),
     "tiles": Convolution(images(64, 16, 2, 2), WEIGHT, padding=1),
-    "few places": Convolution(X[:3], WEIGHT, padding=1),
-    "few places to learn from": Convolution(
+    "few pixels": Convolution(X[:3], WEIGHT, padding=1),
+    "few pixels to learn from": Convolution(
         images(15, 32, 8, 8), torch.randn(32, 32, 3, 3).requires_grad_(), padding=1
     ),
     "few channels to learn from": Convolution(images(16, 16, 8, 8), WEIGHT.clone().requires_grad_(), padding=1),
@@ -212,6 +212,86 @@ def test_frozen_weights_are_transformed_once_unless_they_change(monkeypatch: pyt
     with torch.no_grad():
         look(), look()
     assert len(transformed) == 4
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_what_comes_out_may_be_changed_in_place(learns: bool, asked: list[tuple[int, ...]]) -> None:
+    x = images(16, 32, 8, 8)
+    layer = nn.Conv2d(32, 32, 3, padding=1).requires_grad_(learns)
+    with Winograd():
+        y = layer(x)
+    shift = torch.zeros(32, 1, 1, requires_grad=True)
+    nn.functional.relu_(y.add_(shift)).sum().backward()
+    assert asked
+    assert shift.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias"),
+    [
+        (images(4, 64, 16, 16), torch.randn(32, 32, 3, 3), None),
+        (images(4, 40, 16, 16), torch.randn(32, 32, 3, 3), None),
+        (images(4, 32, 16, 16), torch.randn(32, 32, 3, 3), torch.randn(3)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_by_pytorch(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    with Winograd(), pytest.raises(RuntimeError, match=r"^Given (groups=1, )?weight of size"):
+        F.conv2d(x, weight, bias, padding=1)
+
+
+def test_code_that_somebody_compiles_is_left_alone(asked: list[tuple[int, ...]]) -> None:
+    layer = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())
+    x = images(16, 32, 8, 8)
+    with Winograd():
+        found = torch.compile(layer, backend="aot_eager", fullgraph=True)(x)
+    assert not asked
+    assert torch.equal(found, layer(x))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # PyTorch's own use of it
+def test_functions_that_are_transformed_are_left_alone(asked: list[tuple[int, ...]]) -> None:
+    layer = nn.Conv2d(32, 32, 3, padding=1)
+    x = images(16, 32, 8, 8)
+    weights = dict(layer.named_parameters())
+
+    def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        total: Tensor = torch.func.functional_call(layer, weights, (x,)).square().sum()
+        return total
+
+    with Winograd():
+        gradients = torch.func.grad(loss)(weights, x)
+        _, tangent = torch.func.jvp(layer, (x,), (torch.ones_like(x),))
+        with torch.autograd.forward_ad.dual_level():
+            dual = layer(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))
+            assert torch.allclose(torch.autograd.forward_ad.unpack_dual(dual).tangent, tangent)
+        each = torch.vmap(layer)(x[None])
+    assert not asked
+    assert gradients["weight"].abs().sum() > 0
+    assert torch.allclose(each[0], layer(x), atol=1e-6)
+
+
+def test_weights_of_inference_mode_are_not_remembered(asked: list[tuple[int, ...]]) -> None:
+    with torch.inference_mode():
+        layer = nn.Conv2d(16, 16, 3, padding=1).requires_grad_(False)
+    with torch.no_grad(), Winograd():
+        first = layer(X)
+        with torch.inference_mode():
+            layer.weight.zero_()
+        assert not torch.equal(layer(X), first)
+    assert len(asked) == 2
+
+
+def test_saved_images_may_come_back_in_another_layout() -> None:
+    x, weight = images(16, 32, 8, 8), torch.randn(32, 32, 3, 3, requires_grad=True)
+
+    def stored(t: Tensor) -> Tensor:
+        return t.clone(memory_format=torch.contiguous_format)
+
+    with torch.autograd.graph.saved_tensors_hooks(stored, lambda t: t), Winograd():
+        F.conv2d(x, weight, padding=1).square().sum().backward()
+    exact = weight.detach().double().requires_grad_()
+    F.conv2d(x.double(), exact, padding=1).square().sum().backward()
+    assert error(weight.grad, exact.grad) < 400  # type: ignore[arg-type]
 
 
 def test_a_step_in_float32_agrees(small_run: Train) -> None:
@@ -319,12 +399,32 @@ class TestBuilding:
 
     def test_a_compiler_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CXX", "no-such-compiler -v")
-        with pytest.raises(CannotBuild, match=r"^no-such-compiler cannot be used: .*No such file or directory"):
+        with pytest.raises(
+            CannotBuild, match=r"^no-such-compiler cannot build winograd\.cpp, .*No such file or directory"
+        ):
             built("winograd.cpp")
 
     def test_a_compiler_that_refuses(self) -> None:
         with pytest.raises(CannotBuild, match=r"cannot build winograd\.cpp: .*error: "):
             built("winograd.cpp", ("-march=no-such-processor",))
+
+    def test_an_assembler_that_refuses(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        compiler = tmp_path / "compiler"
+        compiler.write_text(
+            "#!/bin/sh\necho 'x.s: Assembler messages:' >&2; echo 'x.s:7: Error: no such' >&2; exit 1\n"
+        )
+        compiler.chmod(0o755)
+        monkeypatch.setenv("CXX", str(compiler))
+        with pytest.raises(CannotBuild, match=r"cannot build winograd\.cpp: x\.s:7: Error: no such$"):
+            built("winograd.cpp")
+
+    def test_no_room_for_what_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(**options: Any) -> Any:
+            raise FileNotFoundError("No usable temporary directory found")
+
+        monkeypatch.setattr(native, "tempfile", SimpleNamespace(TemporaryDirectory=full))
+        with pytest.raises(CannotBuild, match=r"cannot build winograd\.cpp, .*: No usable temporary directory found$"):
+            built("winograd.cpp")
 
     def test_what_cannot_be_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(path: str) -> Any:
@@ -344,7 +444,7 @@ def test_it_has_no_threads_of_its_own() -> None:
     # A second pool would fight with PyTorch's over the processors.
     code = (
         "from docendo.engine.winograd import Winograd; Winograd(); "
-        "print(*{line.split()[-1] for line in open('/proc/self/maps') if 'omp' in line.split()[-1]})"
+        "print(*{line.split()[-1] for line in open('/proc/self/maps') if 'omp' in line.split()[-1].rpartition('/')[2]})"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert len(out.split()) == 1

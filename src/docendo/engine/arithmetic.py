@@ -11,6 +11,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from docendo.engine.native import CannotBuild
+from docendo.engine.processes import everyones
 from docendo.engine.settings import TrainSettings
 from docendo.engine.winograd import Winograd
 from docendo.errors import DocendoError
@@ -50,25 +51,29 @@ def arithmetic_of(fabric: Fabric, settings: TrainSettings, say: Callable[[str], 
     Raises:
         DocendoError: winograd is on, and cannot be here.
     """
-    reason = _why_not(fabric, settings)
-    winograd = None
-    if settings.winograd != "off" and not reason:
+    if settings.winograd == "off":
+        return Arithmetic(fabric.autocast)
+    reason, winograd = _meant_for_others(fabric, settings), None
+    if not reason:
         try:
-            winograd = Winograd()
+            winograd, failed = Winograd(), ""
         except CannotBuild as error:
-            reason = str(error)
-            if settings.winograd == "auto":
-                say(f"3x3 convolutions take about twice as long as they could: {reason}")
-    if settings.winograd == "on" and reason:
+            failed = str(error)
+        reason = next(filter(None, everyones(fabric, failed)), "")  # all processes compute alike
+        if reason and settings.winograd == "auto":
+            say(f"3x3 convolutions take about twice as long as they could: {reason}")
+    if reason and settings.winograd == "on":
         raise DocendoError(f"winograd is on, but cannot be here: {reason}; leave it out, or set it to auto")
-    return Arithmetic(fabric.autocast, winograd)
+    return Arithmetic(fabric.autocast, None if reason else winograd)
 
 
-def _why_not(fabric: Fabric, settings: TrainSettings) -> str:
+def _meant_for_others(fabric: Fabric, settings: TrainSettings) -> str:
     if fabric.device.type != "cpu":
         return f"it is for CPUs, and this run is on {fabric.device.type}"
     if settings.precision != "32-true":
         return f"it is for precision 32-true, and this run is in {settings.precision}"
+    if settings.shard_frozen and fabric.world_size > 1:
+        return "shard_frozen is for weights that are too large to be kept transformed"
     if settings.compile != "off":
         return f"compile={settings.compile} computes convolutions its own way"
     return "" if settings.channels_last else "it is for images with channels last"

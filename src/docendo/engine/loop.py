@@ -246,12 +246,11 @@ class Loop:
         # Each process looks at a part, where all have the same network; shards must be asked equally often.
         shared = self.step.synchronised and not frozen and len(images) >= self.processes
         classes = len(self.data.classes)
-        if shared:
-            mine = _Share(images, (self.fabric.global_rank, self.processes))
-            with self.arithmetic.convolutions():
+        with self.arithmetic.convolutions():
+            if shared:
+                mine = _Share(images, (self.fabric.global_rank, self.processes))
                 measured = accuracies(answers, mine, classes, total=partial(summed, self.fabric))
-        else:
-            with self.arithmetic.convolutions():
+            else:
                 measured = accuracies(answers, images, classes)
         freeze(frozen, self.phase.frozen_statistics)
         learners.train()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import torch  # noqa: F401  # whose OpenMP the code uses: two pools of threads would fight over the processors
+import torch  # noqa: F401  # which loads the OpenMP that the code calls
+
+HERE = Path(__file__).parent
 
 
 class CannotBuild(Exception):
@@ -21,7 +22,7 @@ class CannotBuild(Exception):
 
 @cache
 def built(name: str, flags: tuple[str, ...] = ("-march=native",)) -> ctypes.CDLL:
-    """Build a C++ file of this folder for this processor and load it; takes less than a second.
+    """Build a C++ file of this folder for this processor and load it; takes about a second.
 
     Args:
         name: of the file.
@@ -32,28 +33,28 @@ def built(name: str, flags: tuple[str, ...] = ("-march=native",)) -> ctypes.CDLL
     """
     if sys.platform != "linux":
         raise CannotBuild("only tried on Linux")
-    compiler = (
-        shlex.split(os.environ.get("CXX", ""))
-        or [found for found in ("g++", "c++", "clang++") if shutil.which(found)][:1]
-    )
+    named = os.environ.get("CXX", "").split()
+    compiler = named or [found for found in ("g++", "c++", "clang++") if shutil.which(found)][:1]
     if not compiler:
         raise CannotBuild("no C++ compiler is installed")
-    with tempfile.TemporaryDirectory() as folder:
-        compiled, library = Path(folder) / "it.o", Path(folder) / "it.so"
-        # In two steps, as linked with -fopenmp it would bring a pool of threads of its own.
-        for command in (
-            ["-O3", "-std=c++17", "-fPIC", "-fopenmp", *flags, "-c", str(Path(__file__).parent / name), "-o", compiled],
-            ["-shared", str(compiled), "-o", str(library)],
-        ):
-            try:
-                subprocess.run([*compiler, *command], check=True, capture_output=True, text=True, timeout=120)
-            except subprocess.CalledProcessError as error:
-                lines = error.stderr.splitlines()
-                why = next((line for line in lines if "error" in line), f"it ended with {error.returncode}")
-                raise CannotBuild(f"{compiler[0]} cannot build {name}: {why}") from error
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise CannotBuild(f"{compiler[0]} cannot be used: {error}") from error
-        try:
-            return ctypes.CDLL(str(library))
-        except OSError as error:
-            raise CannotBuild(f"what {compiler[0]} made of {name} cannot be loaded: {error}") from error
+    who, english = compiler[0], {**os.environ, "LC_ALL": "C"}
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            compiled, library = f"{folder}/it.o", f"{folder}/it.so"
+            # In two steps, as linked with -fopenmp it would bring a pool of threads of its own, which would fight with
+            # PyTorch's over the processors. What it calls of OpenMP is found in the one that PyTorch has loaded for
+            # everybody; without one it will not load.
+            for command in (
+                ["-O3", "-std=c++17", "-fPIC", "-fopenmp", *flags, "-c", str(HERE / name), "-o", compiled],
+                ["-shared", compiled, "-o", library],
+            ):
+                subprocess.run(
+                    [*compiler, *command], check=True, capture_output=True, text=True, timeout=120, env=english
+                )
+            return ctypes.CDLL(library)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.splitlines()
+        why = next((line for line in lines if "error" in line.lower()), f"it ended with {error.returncode}")
+        raise CannotBuild(f"{who} cannot build {name}: {why}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotBuild(f"{who} cannot build {name}, or what it made cannot be loaded: {error}") from error

@@ -151,7 +151,7 @@ def _depends_on(
         "precision": settings.frozen_precision or settings.precision,
         "channels_last": settings.channels_last,
         "compile": settings.compile != "off",
-        **({"convolutions": "winograd"} if ask.arithmetic.winograd else {}),
+        **({"convolutions": ask.arithmetic.winograd.version} if ask.arithmetic.winograd else {}),
         "block": ask.block,
         "top": settings.teacher_memory_top,
         "torch": torch.__version__,

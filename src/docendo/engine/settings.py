@@ -157,15 +157,11 @@ class TrainSettings(BaseModel):
         size_of(text)
         return text
 
-    @field_validator("compile", mode="before")
+    @field_validator("compile", "winograd", mode="before")
     @classmethod
-    def _which(cls, value: object) -> object:
-        return {False: "off", True: "all"}[value] if isinstance(value, bool) else value  # as YAML reads a plain off
-
-    @field_validator("winograd", mode="before")
-    @classmethod
-    def _whether(cls, value: object) -> object:
-        return {False: "off", True: "on"}[value] if isinstance(value, bool) else value
+    def _which(cls, value: object, info: ValidationInfo) -> object:
+        most = "all" if info.field_name == "compile" else "on"
+        return {False: "off", True: most}[value] if isinstance(value, bool) else value  # as YAML reads a plain off
 
     @property
     def rate(self) -> float:

@@ -48,7 +48,7 @@ OF_THE_MACHINE: Any = {
     ),
     "data": {"workers": True, "root": True, "download": True},
 }
-"""Settings that say how a run is carried out and not what it learns: a run may go on with others of them."""
+"""Settings that say how a run is carried out and not, but for rounding, what it learns: a run may go on with others."""
 
 
 def fingerprint(phase: Phase, settings: TrainSettings, data: str, seed: int) -> Fingerprint:

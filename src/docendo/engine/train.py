@@ -204,8 +204,8 @@ class Trainer:
     def _memory(self, phase: Phase, plan: PhasePlan, frozen: Mapping[str, nn.Module], images: Tensor) -> TeacherMemory:
         if self.sharding:
             return TeacherMemory({})
-        how = self.settings, images, self.arithmetic
-        return open_memory(frozen, phase, plan.reads, self.data, *how, self.progress.say)
+        settings, arithmetic, say = self.settings, self.arithmetic, self.progress.say
+        return open_memory(frozen, phase, plan.reads, self.data, settings, images, arithmetic, say)
 
     def _recorder(self) -> Recorder | None:
         try:

@@ -22,6 +22,7 @@ constexpr long LANES = 8, TILES = 6, ROWS = 4, GROUPS = 2;
 constexpr long LANES = 4, TILES = 6, ROWS = 4, GROUPS = 4;
 #endif
 constexpr long PLACES = 36;  // of a transformed tile
+static_assert(LANES % ROWS == 0, "channels are multiples of LANES, and are taken ROWS at a time");
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -30,10 +31,11 @@ static void store(float* to, lanes x) { *(lanes*)to = x; }
 
 // Numbers from one place to the next of what has so many numbers at each: a little more, as rows that are a power of
 // two apart get in each other's way in the cache.
-static long apart(long numbers) { return numbers + LANES; }
+static long padded(long numbers) { return numbers + LANES; }
 
-// B', G, A', A and G' times one column or row, whose elements are `step` apart.
+// Matrices times one column or row, whose elements are `step` apart.
 
+// B'
 static void input_transform(const lanes* d, long step, lanes* to, long to_step) {
     const lanes d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
     const lanes a = d4 - 4 * d2, b = d3 - 4 * d1, c = d4 - d2, e = 2 * (d3 - d1);
@@ -45,6 +47,7 @@ static void input_transform(const lanes* d, long step, lanes* to, long to_step) 
     to[5 * to_step] = 4 * d1 - 5 * d3 + d5;
 }
 
+// G
 static void weight_transform(const lanes* g, long step, lanes* to, long to_step) {
     const lanes g0 = g[0], g1 = g[step], g2 = g[2 * step];
     const lanes a = g0 + g2, b = g0 + 4 * g2, c = 2 * g1;
@@ -56,6 +59,7 @@ static void weight_transform(const lanes* g, long step, lanes* to, long to_step)
     to[5 * to_step] = g2;
 }
 
+// A'
 static void output_transform(const lanes* m, long step, lanes* to, long to_step) {
     const lanes a = m[step] + m[2 * step], b = m[step] - m[2 * step];
     const lanes c = m[3 * step] + m[4 * step], d = m[3 * step] - m[4 * step];
@@ -65,7 +69,8 @@ static void output_transform(const lanes* m, long step, lanes* to, long to_step)
     to[3 * to_step] = b + 8 * d + m[5 * step];
 }
 
-static void output_gradient(const lanes* y, long step, lanes* to, long to_step) {
+// A
+static void output_adjoint(const lanes* y, long step, lanes* to, long to_step) {
     const lanes y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
     const lanes a = y0 + y2, b = y1 + y3, c = y0 + 4 * y2, d = 2 * y1 + 8 * y3;
     to[0] = y0;
@@ -76,7 +81,8 @@ static void output_gradient(const lanes* y, long step, lanes* to, long to_step) 
     to[5 * to_step] = y3;
 }
 
-static void weight_gradient(const lanes* u, long step, lanes* to, long to_step) {
+// G'
+static void weight_adjoint(const lanes* u, long step, lanes* to, long to_step) {
     const lanes a = u[step] + u[2 * step], b = u[2 * step] - u[step];
     const lanes c = u[3 * step] + u[4 * step], d = u[3 * step] - u[4 * step];
     to[0] = u[0] * (1.f / 4) - a * (1.f / 6) + c * (1.f / 24);
@@ -84,8 +90,16 @@ static void weight_gradient(const lanes* u, long step, lanes* to, long to_step) 
     to[2 * to_step] = (c - a) * (1.f / 6) + u[5 * step];
 }
 
+// A matrix times every column, then every row: from in x in numbers to out x out.
+template <void (*matrix)(const lanes*, long, lanes*, long), long in, long out>
+static void both_ways(const lanes* from, lanes* to) {
+    lanes half[out * in];
+    for (long j = 0; j < in; j++) matrix(from + j, in, half + j, in);
+    for (long i = 0; i < out; i++) matrix(half + in * i, 1, to + out * i, 1);
+}
+
 // Images (n, height, width, channels) and the tiles of 4x4 that they are cut into, one image after the other.
-struct Map {
+struct Tiling {
     long n, height, width;
     long down() const { return (height + 3) / 4; }
     long across() const { return (width + 3) / 4; }
@@ -115,24 +129,22 @@ struct Map {
 };
 
 // Transform a tile of the input to v, whose places are `step` apart.
-static void transform_input(const float* x, const Map& map, long channels, long tile, float* v, long step) {
+static void transform_input(const float* x, const Tiling& tiling, long channels, long tile, float* v, long step) {
     for (long c = 0; c < channels; c += LANES) {
-        lanes d[36], half[36];
-        map.read<6>(x, channels, c, tile, 1, d);
-        for (long j = 0; j < 6; j++) input_transform(d + j, 6, half + j, 6);
-        for (long i = 0; i < 6; i++) input_transform(half + 6 * i, 1, d + 6 * i, 1);
-        for (long k = 0; k < PLACES; k++) store(v + k * step + c, d[k]);
+        lanes d[36], places[PLACES];
+        tiling.read<6>(x, channels, c, tile, 1, d);
+        both_ways<input_transform, 6, 6>(d, places);
+        for (long k = 0; k < PLACES; k++) store(v + k * step + c, places[k]);
     }
 }
 
 // Transform a tile of the output's gradient to m, whose places are `step` apart.
-static void transform_gradient(const float* y, const Map& map, long channels, long tile, float* m, long step) {
+static void transform_gradient(const float* y, const Tiling& tiling, long channels, long tile, float* m, long step) {
     for (long c = 0; c < channels; c += LANES) {
-        lanes d[16], half[24], s[PLACES];
-        map.read<4>(y, channels, c, tile, 0, d);
-        for (long j = 0; j < 4; j++) output_gradient(d + j, 4, half + j, 4);
-        for (long i = 0; i < 6; i++) output_gradient(half + 4 * i, 1, s + 6 * i, 1);
-        for (long k = 0; k < PLACES; k++) store(m + k * step + c, s[k]);
+        lanes d[16], places[PLACES];
+        tiling.read<4>(y, channels, c, tile, 0, d);
+        both_ways<output_adjoint, 4, 6>(d, places);
+        for (long k = 0; k < PLACES; k++) store(m + k * step + c, places[k]);
     }
 }
 
@@ -165,7 +177,7 @@ static long chunk(long inputs, long outputs) { return 1 + (1 << 20) / (PLACES * 
 
 // Floats that the transforms of so many tiles take.
 static long room_of(long tiles, long inputs, long outputs) {
-    return PLACES * (apart(tiles * inputs) + apart(tiles * outputs));
+    return PLACES * (padded(tiles * inputs) + padded(tiles * outputs));
 }
 
 extern "C" {
@@ -174,39 +186,38 @@ extern "C" {
 long winograd_lanes() { return LANES; }
 
 // Floats that transformed weights take, for so many pairs of channels.
-long winograd_weight_room(long pairs) { return PLACES * apart(pairs); }
+long winograd_weight_room(long pairs) { return PLACES * padded(pairs); }
 
 // Floats that each thread of winograd_forward needs beside its arguments, and all of winograd_weight_gradient together.
 long winograd_forward_room(long inputs, long outputs) { return room_of(TILES, inputs, outputs); }
 long winograd_gradient_room(long inputs, long outputs) { return room_of(chunk(inputs, outputs), inputs, outputs); }
 
 // From weights (3, 3, pairs of channels), turned by half a circle or not, to transformed ones.
-void winograd_weight(const float* weight, float* transformed, int threads, int turned, long pairs) {
+void winograd_weight(const float* weight, float* transformed, long threads, long turned, long pairs) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long p = 0; p < pairs; p += LANES) {
-        lanes g[9], half[18], u[PLACES];
+        lanes g[9], places[PLACES];
         for (long k = 0; k < 9; k++) g[k] = load(weight + (turned ? 8 - k : k) * pairs + p);
-        for (long j = 0; j < 3; j++) weight_transform(g + j, 3, half + j, 3);
-        for (long i = 0; i < 6; i++) weight_transform(half + 3 * i, 1, u + 6 * i, 1);
-        for (long k = 0; k < PLACES; k++) store(transformed + k * apart(pairs) + p, u[k]);
+        both_ways<weight_transform, 3, 6>(g, places);
+        for (long k = 0; k < PLACES; k++) store(transformed + k * padded(pairs) + p, places[k]);
     }
 }
 
 // From images x and transformed weights u (inputs, outputs) to y; bias may be null. Each thread takes a few tiles at
 // once through all steps, so that what is in between stays in its cache.
-void winograd_forward(const float* x, const float* u, const float* bias, float* y, float* room, int threads, long n,
+void winograd_forward(const float* x, const float* u, const float* bias, float* y, float* room, long threads, long n,
                       long height, long width, long inputs, long outputs) {
-    const Map map = {n, height, width};
-    const long tiles = map.tiles(), v_step = apart(TILES * inputs), m_step = apart(TILES * outputs);
+    const Tiling tiling = {n, height, width};
+    const long tiles = tiling.tiles(), v_step = padded(TILES * inputs), m_step = padded(TILES * outputs);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long first = 0; first < tiles; first += TILES) {
         float* const v = room + omp_get_thread_num() * winograd_forward_room(inputs, outputs);
         float* const m = v + PLACES * v_step;
         const long count = tiles - first < TILES ? tiles - first : TILES;  // what m has beyond them is not looked at
-        for (long t = 0; t < count; t++) transform_input(x, map, inputs, first + t, v + t * inputs, v_step);
+        for (long t = 0; t < count; t++) transform_input(x, tiling, inputs, first + t, v + t * inputs, v_step);
         for (long k = 0; k < PLACES; k++) {
             const float* const vk = v + k * v_step;
-            const float* const uk = u + k * apart(inputs * outputs);
+            const float* const uk = u + k * padded(inputs * outputs);
             float* const mk = m + k * m_step;
             long o = 0;
             for (; o + GROUPS * LANES <= outputs; o += GROUPS * LANES)
@@ -215,24 +226,23 @@ void winograd_forward(const float* x, const float* u, const float* bias, float* 
         }
         for (long t = 0; t < count; t++)
             for (long o = 0; o < outputs; o += LANES) {
-                lanes s[PLACES], half[24], out[16];
-                for (long k = 0; k < PLACES; k++) s[k] = load(m + k * m_step + t * outputs + o);
-                for (long j = 0; j < 6; j++) output_transform(s + j, 6, half + j, 6);
-                for (long i = 0; i < 4; i++) output_transform(half + 6 * i, 1, out + 4 * i, 1);
+                lanes places[PLACES], out[16];
+                for (long k = 0; k < PLACES; k++) places[k] = load(m + k * m_step + t * outputs + o);
+                both_ways<output_transform, 6, 4>(places, out);
                 if (bias)
                     for (long i = 0; i < 16; i++) out[i] += load(bias + o);
-                map.write(out, y, outputs, o, first + t);
+                tiling.write(out, y, outputs, o, first + t);
             }
     }
 }
 
 // From images x and the gradient of y to that of the weights (3, 3, inputs, outputs). The sums are as large as
 // transformed weights, and zeros at first; each thread adds up some places of them over all tiles.
-void winograd_weight_gradient(const float* x, const float* y, float* weight, float* sums, float* room, int threads,
+void winograd_weight_gradient(const float* x, const float* y, float* weight, float* sums, float* room, long threads,
                               long n, long height, long width, long inputs, long outputs) {
-    const Map map = {n, height, width};
-    const long tiles = map.tiles(), pairs = inputs * outputs, most = chunk(inputs, outputs);
-    const long v_step = apart(most * inputs), m_step = apart(most * outputs);
+    const Tiling tiling = {n, height, width};
+    const long tiles = tiling.tiles(), pairs = inputs * outputs, most = chunk(inputs, outputs);
+    const long v_step = padded(most * inputs), m_step = padded(most * outputs);
     float* const v = room;
     float* const m = v + PLACES * v_step;
 #pragma omp parallel num_threads(threads)
@@ -241,15 +251,15 @@ void winograd_weight_gradient(const float* x, const float* y, float* weight, flo
             const long count = tiles - first < most ? tiles - first : most;
 #pragma omp for schedule(static)
             for (long t = 0; t < count; t++) {
-                transform_input(x, map, inputs, first + t, v + t * inputs, v_step);
-                transform_gradient(y, map, outputs, first + t, m + t * outputs, m_step);
+                transform_input(x, tiling, inputs, first + t, v + t * inputs, v_step);
+                transform_gradient(y, tiling, outputs, first + t, m + t * outputs, m_step);
             }
 #pragma omp for schedule(static)
             for (long k = 0; k < PLACES; k++)
                 for (long i = 0; i < inputs; i += ROWS) {
                     const float* const vk = v + k * v_step + i;
                     const float* const mk = m + k * m_step;
-                    float* const uk = sums + k * apart(pairs) + i * outputs;
+                    float* const uk = sums + k * padded(pairs) + i * outputs;
                     long o = 0;
                     for (; o + GROUPS * LANES <= outputs; o += GROUPS * LANES)
                         accumulate<GROUPS>(vk, mk + o, uk + o, count, inputs, outputs);
@@ -258,10 +268,9 @@ void winograd_weight_gradient(const float* x, const float* y, float* weight, flo
         }
 #pragma omp for schedule(static)
         for (long p = 0; p < pairs; p += LANES) {
-            lanes u[PLACES], half[18], g[9];
-            for (long k = 0; k < PLACES; k++) u[k] = load(sums + k * apart(pairs) + p);
-            for (long j = 0; j < 6; j++) weight_gradient(u + j, 6, half + j, 6);
-            for (long i = 0; i < 3; i++) weight_gradient(half + 6 * i, 1, g + 3 * i, 1);
+            lanes places[PLACES], g[9];
+            for (long k = 0; k < PLACES; k++) places[k] = load(sums + k * padded(pairs) + p);
+            both_ways<weight_adjoint, 6, 3>(places, g);
             for (long k = 0; k < 9; k++) store(weight + k * pairs + p, g[k]);
         }
     }

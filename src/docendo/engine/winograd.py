@@ -2,7 +2,7 @@
 
 Most of what image networks compute is 3x3 convolutions of stride 1, and on a processor PyTorch takes every product of
 their definition. F(4x4, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), takes
-a quarter, with errors of some ten times float32's rounding. GPU libraries choose it unasked; none that PyTorch has for
+a quarter, with errors of some five times PyTorch's. GPU libraries choose it unasked; none that PyTorch has for
 processors knows it, so `winograd.cpp` beside this file does it.
 """
 
@@ -10,30 +10,37 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from docendo.engine.native import built
+from docendo.engine.native import HERE, built
 
+# Where it pays, as measured by benchmarks/convolutions.py.
 LARGEST = 2**24
 """Bytes of transformed weights above which a processor's cache would not hold them from one tile to the next."""
-FEWEST_PLACES = {"answering": 256, "learning": 1024}
-"""Places in the maps of a batch below which transforming weights costs more than it saves; measured by
-benchmarks/convolutions.py."""
-FEWEST_CHANNELS = {"answering": 1, "learning": 32}
-"""Channels below which transforming tiles costs more than it saves; likewise."""
+FEWEST_PIXELS = 256
+"""Pixels in the maps of a batch below which transforming weights costs more than it saves."""
+FEWEST_TO_LEARN = 1024
+"""The same where weights learn, and are transformed at every step."""
+FEWEST_CHANNELS_TO_LEARN = 32
+"""Channels below which transforming tiles three times, forward and backward, costs more than it saves."""
 
 
 class Winograd(TorchFunctionMode):
     """While entered, 3x3 convolutions that gain by it are computed by F(4x4, 3x3); gradients flow through.
 
     It stands in for `torch.nn.functional.conv2d`, so it serves every kind of layer without touching a module. Weights
-    that do not learn are transformed once, and take four times their room besides.
+    that do not learn are transformed once, until they change in a way that autograd would notice too, and take four
+    times their room besides.
 
     Raises:
         docendo.engine.native.CannotBuild: the machine cannot build it.
@@ -44,19 +51,28 @@ class Winograd(TorchFunctionMode):
         _library()
         self._known: Any = WeakTensorKeyDictionary()
 
+    @cached_property
+    def version(self) -> str:
+        """Tell what it computes, to the bit: by this code, for a processor of this kind."""
+        code = b"".join(path.read_bytes() for path in (Path(__file__), HERE / "winograd.cpp"))
+        return f"winograd {blake2b(code, digest_size=8).hexdigest()}, {_library().winograd_lanes()} lanes"
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace conv2d where that gains; pass everything else on."""
-        if func is F.conv2d:
+        if func is F.conv2d and not torch.compiler.is_compiling():
             asked = Convolution(*args, **(kwargs or {}))
-            if asked.gains():
-                x, weight, bias = asked[:3]
-                if asked.learning:
-                    return _Learning.apply(x, weight, bias)
-                transformed = weight_transform(weight) if weight.requires_grad else self._transformed_once(weight)
-                return convolve(x, transformed, bias, len(weight))
+            if asked.possible() and asked.pays():
+                return self._convolve(asked)
         return func(*args, **(kwargs or {}))
 
-    def _transformed_once(self, weight: Tensor) -> Tensor:
+    def _convolve(self, asked: Convolution) -> Any:
+        x, weight, bias = asked[:3]
+        if asked.learning:
+            return _Learning.apply(x, weight, bias)
+        once = not (weight.requires_grad or weight.is_inference())
+        return convolve(x, self._transformed(weight) if once else weight_transform(weight), bias, len(weight))
+
+    def _transformed(self, weight: Tensor) -> Tensor:
         version, transformed = self._known.get(weight, (None, None))
         if version != weight._version:
             transformed = weight_transform(weight)
@@ -80,16 +96,15 @@ class Convolution(NamedTuple):
         """Whether gradients will be asked for."""
         return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in self[:3])
 
-    def gains(self) -> bool:
-        """Say whether this is a convolution that F(4x4, 3x3) computes, and faster.
+    def possible(self) -> bool:
+        """Say whether it is one that `winograd.cpp` computes.
 
-        It is, in float32 on a CPU and outside of autocast, if taps are 3x3, stride, dilation and padding 1, channels
-        last and multiples of what the processor handles at once, weights not too large for its cache, maps fill tiles
-        of 4x4 so well that at least half of the multiplications are saved, and there is enough to do.
+        In float32 on a CPU, outside of autocast; with taps of 3x3, stride, dilation and padding of 1; channels last,
+        and multiples of what the processor handles at once; and all shapes as they should be, so that PyTorch says
+        what is wrong with others.
         """
-        x, weight = self.input, self.weight
+        x, weight, bias = self[:3]
         ones = 1, (1, 1), [1, 1]
-        how = "learning" if self.learning else "answering"
         return (
             weight.shape[2:] == (3, 3)
             and x.ndim == 4
@@ -97,19 +112,38 @@ class Convolution(NamedTuple):
             and self.stride in ones
             and self.dilation in ones
             and self.padding in (*ones, "same")
-            and all(t is None or _plain(t) for t in (x, weight, self.bias))
+            and x.shape[1] == weight.shape[1]
+            and (bias is None or bias.shape == weight.shape[:1])
+            and all(t is None or _plain(t) for t in (x, weight, bias))
             and not torch.is_autocast_enabled("cpu")
+            and not _transforming()
             and x.is_contiguous(memory_format=torch.channels_last)
-            and all(channels % _library().winograd_lanes() == 0 for channels in weight.shape[:2])
-            and min(weight.shape[:2]) >= FEWEST_CHANNELS[how]
-            and len(x) * x.shape[2] * x.shape[3] >= FEWEST_PLACES[how]
-            and 4 * 36 * weight.shape[0] * weight.shape[1] <= LARGEST
-            and 2 * 36 * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) <= 9 * x.shape[2] * x.shape[3]
+            and not any(channels % _library().winograd_lanes() for channels in weight.shape[:2])
+        )
+
+    def pays(self) -> bool:
+        """Say whether that is faster than PyTorch.
+
+        It is where at least half of the multiplications are saved, as maps fill tiles of 4x4 well enough, where
+        transformed weights stay in the cache, and where there is enough to do.
+        """
+        (outputs, inputs), (height, width) = self.weight.shape[:2], self.input.shape[2:]
+        pixels = len(self.input) * height * width
+        return (
+            2 * 36 * -(-height // 4) * -(-width // 4) <= 9 * height * width
+            and 4 * 36 * inputs * outputs <= LARGEST
+            and pixels >= (FEWEST_TO_LEARN if self.learning else FEWEST_PIXELS)
+            and not (self.learning and min(inputs, outputs) < FEWEST_CHANNELS_TO_LEARN)
         )
 
 
 def _plain(x: Tensor) -> bool:
     return type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _transforming() -> bool:
+    """Whether PyTorch differentiates forward, or transforms functions; neither has a public way to ask."""
+    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 class _Learning(torch.autograd.Function):
@@ -127,13 +161,15 @@ class _Learning(torch.autograd.Function):
             return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
                 gradient, x, weight, [len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, ctx.needs_input_grad
             )
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        # Saved tensors, too, come back in another layout where a hook has moved them to another place.
+        x, gradient = (t.contiguous(memory_format=torch.channels_last) for t in (x, gradient))
         to_x = convolve(gradient, weight_transform(weight, backward=True), None, x.shape[1]) if of_x else None
         to_weight = weight_gradient(x, gradient) if of_weight else None
         return to_x, to_weight, gradient.sum((0, 2, 3)) if of_bias else None
 
 
-# Operators of PyTorch's, so that whatever looks at operations sees them: profilers, recordings of a step.
+# Operators of PyTorch's, so that whatever looks at operations sees them: profilers, recordings of a step. They take
+# what is `possible`, and do not look whether it is.
 
 
 @torch.library.custom_op("docendo::winograd", mutates_args=(), device_types="cpu")
@@ -142,7 +178,8 @@ def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None, outputs: int) 
     n, inputs, height, width = x.shape
     threads, library = torch.get_num_threads(), _library()
     bias = None if bias is None else bias.contiguous()
-    y = x.new_empty(n, height, width, outputs).permute(0, 3, 1, 2)
+    # No view, as what comes out of a convolution may be changed in place.
+    y = torch.empty(n, outputs, height, width, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     room = x.new_empty(threads, library.winograd_forward_room(inputs, outputs))
     pointers = [None if t is None else t.data_ptr() for t in (x, transformed, bias, y, room)]
     library.winograd_forward(*pointers, threads, n, height, width, inputs, outputs)
@@ -174,14 +211,17 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 
 def _library() -> ctypes.CDLL:
     library = built("winograd.cpp")
-    if not library.winograd_weight.argtypes:
-        pointer, whole, number = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
-        library.winograd_weight.argtypes = [pointer, pointer, whole, whole, number]
-        for function in (library.winograd_forward, library.winograd_weight_gradient):
-            function.argtypes = [*[pointer] * 5, whole, *[number] * 5]
-        library.winograd_weight_room.argtypes = [number]
-        for function in (library.winograd_forward_room, library.winograd_gradient_room):
-            function.argtypes = [number, number]
-            function.restype = number
-        library.winograd_weight_room.restype = number
+    if library.winograd_lanes.restype is not ctypes.c_long:
+        pointer, number = ctypes.c_void_p, ctypes.c_long
+        for pointers, numbers, function in (
+            (5, 6, library.winograd_forward),
+            (5, 6, library.winograd_weight_gradient),
+            (2, 3, library.winograd_weight),
+            (0, 1, library.winograd_weight_room),
+            (0, 2, library.winograd_forward_room),
+            (0, 2, library.winograd_gradient_room),
+            (0, 0, library.winograd_lanes),  # last, as it tells that all are done
+        ):
+            function.argtypes = [*[pointer] * pointers, *[number] * numbers]
+            function.restype = None if pointers else number
     return library

@@ -114,11 +114,10 @@ def bench(
 
 def _bench(fabric: Fabric, request: Request, steps: int, rounds: int) -> Bench:
     measured: list[PhaseBench] = []
-    winograd = False
+    arithmetic: list[Arithmetic] = []
 
     def measure(trainer: Trainer, settings: RunSettings, phase: Phase) -> None:
-        nonlocal winograd
-        winograd = trainer.arithmetic.winograd is not None
+        arithmetic.append(trainer.arithmetic)
         with trainer.ready(phase, trainer.place(phase)) as loop:
             measured.append(_measure(loop, trainer.data, settings, min(steps, loop.steps), rounds))
 
@@ -133,7 +132,7 @@ def _bench(fabric: Fabric, request: Request, steps: int, rounds: int) -> Bench:
         peak_memory(fabric.device),
         torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else fabric.device.type,
         torch.get_num_threads(),
-        winograd,
+        any(how.winograd for how in arithmetic),
     )
 
 

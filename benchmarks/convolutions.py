@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[4, 7, 8, 16, 32, 56])
     arguments = parser.parse_args()
     keep_freed_memory()
-    winograd.FEWEST_PIXELS = winograd.FEWEST_TO_LEARN = winograd.FEWEST_CHANNELS_TO_LEARN = 1
-    winograd.LARGEST = 2**62
+    winograd.FEWEST_NUMBERS, winograd.FEWEST_TO_LEARN = 1, (1, 1)
+    winograd.FEWEST_CHANNELS_TO_LEARN, winograd.LARGEST = 1, 2**62
     standing_in = winograd.Winograd()
     print(f"{torch.get_num_threads()} threads; times as fast as PyTorch: an answer, a step that learns")
     print("batch  channels  " + "  ".join(f"{f'{side}x{side}':>10}" for side in arguments.sides))

@@ -56,7 +56,10 @@ def arithmetic_of(fabric: Fabric, settings: TrainSettings, say: Callable[[str], 
     reason, winograd = _meant_for_others(fabric, settings), None
     if not reason:
         try:
-            winograd, failed = Winograd(), ""
+            winograd, failed = (
+                Winograd(remember=not settings.shard_frozen),
+                "",
+            )  # which is for weights too large for one
         except CannotBuild as error:
             failed = str(error)
         reason = next(filter(None, everyones(fabric, failed)), "")  # all processes compute alike
@@ -72,8 +75,6 @@ def _meant_for_others(fabric: Fabric, settings: TrainSettings) -> str:
         return f"it is for CPUs, and this run is on {fabric.device.type}"
     if settings.precision != "32-true":
         return f"it is for precision 32-true, and this run is in {settings.precision}"
-    if settings.shard_frozen and fabric.world_size > 1:
-        return "shard_frozen is for weights that are too large to be kept transformed"
     if settings.compile != "off":
         return f"compile={settings.compile} computes convolutions its own way"
     return "" if settings.channels_last else "it is for images with channels last"

@@ -27,10 +27,12 @@ from docendo.engine.native import HERE, built
 # Where it pays, as measured by benchmarks/convolutions.py.
 LARGEST = 2**24
 """Bytes of transformed weights above which a processor's cache would not hold them from one tile to the next."""
-FEWEST_PIXELS = 256
-"""Pixels in the maps of a batch below which transforming weights costs more than it saves."""
-FEWEST_TO_LEARN = 1024
-"""The same where weights learn, and are transformed at every step."""
+FEWEST_NUMBERS = 512
+"""Numbers in the maps of an image, of all channels, below which it does not pay in batches of some 64. Of one image, so
+that an answer to it does not depend on how many are asked about."""
+FEWEST_TO_LEARN = 1024, 2**17
+"""Pixels, and numbers of all channels, in the maps of a batch below which transforming weights at every step costs more
+than it saves."""
 FEWEST_CHANNELS_TO_LEARN = 32
 """Channels below which transforming tiles three times, forward and backward, costs more than it saves."""
 
@@ -39,16 +41,19 @@ class Winograd(TorchFunctionMode):
     """While entered, 3x3 convolutions that gain by it are computed by F(4x4, 3x3); gradients flow through.
 
     It stands in for `torch.nn.functional.conv2d`, so it serves every kind of layer without touching a module. Weights
-    that do not learn are transformed once, until they change in a way that autograd would notice too, and take four
-    times their room besides.
+    that do not learn are transformed once, until they change in a way that autograd would notice too.
+
+    Args:
+        remember: whether to keep transformed weights that do not learn, which take four times their room.
 
     Raises:
         docendo.engine.native.CannotBuild: the machine cannot build it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, remember: bool = True) -> None:
         super().__init__()
         _library()
+        self._remember = remember
         self._known: Any = WeakTensorKeyDictionary()
 
     @cached_property
@@ -61,7 +66,7 @@ class Winograd(TorchFunctionMode):
         """Replace conv2d where that gains; pass everything else on."""
         if func is F.conv2d and not torch.compiler.is_compiling():
             asked = Convolution(*args, **(kwargs or {}))
-            if asked.possible() and asked.pays():
+            if asked.pays() and asked.possible():
                 return self._convolve(asked)
         return func(*args, **(kwargs or {}))
 
@@ -69,7 +74,7 @@ class Winograd(TorchFunctionMode):
         x, weight, bias = asked[:3]
         if asked.learning:
             return _Learning.apply(x, weight, bias)
-        once = not (weight.requires_grad or weight.is_inference())
+        once = self._remember and not (weight.requires_grad or weight.is_inference())
         return convolve(x, self._transformed(weight) if once else weight_transform(weight), bias, len(weight))
 
     def _transformed(self, weight: Tensor) -> Tensor:
@@ -96,19 +101,35 @@ class Convolution(NamedTuple):
         """Whether gradients will be asked for."""
         return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in self[:3])
 
-    def possible(self) -> bool:
-        """Say whether it is one that `winograd.cpp` computes.
+    def pays(self) -> bool:
+        """Say whether `winograd.cpp` would be faster than PyTorch at taps of 3x3.
 
-        In float32 on a CPU, outside of autocast; with taps of 3x3, stride, dilation and padding of 1; channels last,
-        and multiples of what the processor handles at once; and all shapes as they should be, so that PyTorch says
-        what is wrong with others.
+        It is where at least half of the multiplications are saved, as maps fill tiles of 4x4 well enough, where
+        transformed weights stay in the cache, and where there is enough to do.
+        """
+        if self.weight.shape[2:] != (3, 3) or self.input.ndim != 4:
+            return False
+        (outputs, inputs), (height, width) = self.weight.shape[:2], self.input.shape[2:]
+        channels, pixels = min(inputs, outputs), height * width
+        if 2 * 36 * -(-height // 4) * -(-width // 4) > 9 * pixels or 4 * 36 * inputs * outputs > LARGEST:
+            return False
+        if not self.learning:
+            return channels * pixels >= FEWEST_NUMBERS
+        of_batch, (fewest_pixels, fewest_numbers) = len(self.input) * pixels, FEWEST_TO_LEARN
+        enough = of_batch >= fewest_pixels and channels * of_batch >= fewest_numbers
+        return enough and channels >= FEWEST_CHANNELS_TO_LEARN
+
+    def possible(self) -> bool:
+        """Say whether one with taps of 3x3 is one that `winograd.cpp` computes.
+
+        In float32 on a CPU, outside of autocast; with stride, dilation and padding of 1; channels last, and multiples
+        of what the processor handles at once; and all shapes as they should be, so that PyTorch says what is wrong
+        with others.
         """
         x, weight, bias = self[:3]
         ones = 1, (1, 1), [1, 1]
         return (
-            weight.shape[2:] == (3, 3)
-            and x.ndim == 4
-            and self.groups == 1
+            self.groups == 1
             and self.stride in ones
             and self.dilation in ones
             and self.padding in (*ones, "same")
@@ -119,21 +140,6 @@ class Convolution(NamedTuple):
             and not _transforming()
             and x.is_contiguous(memory_format=torch.channels_last)
             and not any(channels % _library().winograd_lanes() for channels in weight.shape[:2])
-        )
-
-    def pays(self) -> bool:
-        """Say whether that is faster than PyTorch.
-
-        It is where at least half of the multiplications are saved, as maps fill tiles of 4x4 well enough, where
-        transformed weights stay in the cache, and where there is enough to do.
-        """
-        (outputs, inputs), (height, width) = self.weight.shape[:2], self.input.shape[2:]
-        pixels = len(self.input) * height * width
-        return (
-            2 * 36 * -(-height // 4) * -(-width // 4) <= 9 * height * width
-            and 4 * 36 * inputs * outputs <= LARGEST
-            and pixels >= (FEWEST_TO_LEARN if self.learning else FEWEST_PIXELS)
-            and not (self.learning and min(inputs, outputs) < FEWEST_CHANNELS_TO_LEARN)
         )
 
 

@@ -55,11 +55,9 @@ def arithmetic_of(fabric: Fabric, settings: TrainSettings, say: Callable[[str], 
         return Arithmetic(fabric.autocast)
     reason, winograd = _meant_for_others(fabric, settings), None
     if not reason:
+        failed = ""
         try:
-            winograd, failed = (
-                Winograd(remember=not settings.shard_frozen),
-                "",
-            )  # which is for weights too large for one
+            winograd = Winograd(remember=not settings.shard_frozen)  # which is for weights too large for one process
         except CannotBuild as error:
             failed = str(error)
         reason = next(filter(None, everyones(fabric, failed)), "")  # all processes compute alike

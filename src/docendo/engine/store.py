@@ -33,19 +33,8 @@ from docendo.files import write_atomically
 Fingerprint = dict[str, Any]
 
 OF_THE_MACHINE: Any = {
-    **dict.fromkeys(
-        (
-            "accelerator",
-            "devices",
-            "nodes",
-            "strategy",
-            "shard_frozen",
-            "teacher_memory",
-            "winograd",
-            "checkpoint_seconds",
-        ),
-        True,
-    ),
+    **dict.fromkeys(("accelerator", "devices", "nodes", "strategy", "shard_frozen"), True),
+    **dict.fromkeys(("teacher_memory", "winograd", "checkpoint_seconds"), True),
     "data": {"workers": True, "root": True, "download": True},
 }
 """Settings that say how a run is carried out and not, but for rounding, what it learns: a run may go on with others."""

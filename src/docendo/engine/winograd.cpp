@@ -128,25 +128,18 @@ struct Tiling {
     }
 };
 
-// Transform a tile of the input to v, whose places are `step` apart.
-static void transform_input(const float* x, const Tiling& tiling, long channels, long tile, float* v, long step) {
+// Transform size x size numbers from a tile's corner on, or from `before` it, to places that are `step` apart.
+template <void (*matrix)(const lanes*, long, lanes*, long), long size, long before>
+static void transform(const float* from, const Tiling& tiling, long channels, long tile, float* to, long step) {
     for (long c = 0; c < channels; c += LANES) {
-        lanes d[36], places[PLACES];
-        tiling.read<6>(x, channels, c, tile, 1, d);
-        both_ways<input_transform, 6, 6>(d, places);
-        for (long k = 0; k < PLACES; k++) store(v + k * step + c, places[k]);
+        lanes numbers[size * size], places[PLACES];
+        tiling.read<size>(from, channels, c, tile, before, numbers);
+        both_ways<matrix, size, 6>(numbers, places);
+        for (long k = 0; k < PLACES; k++) store(to + k * step + c, places[k]);
     }
 }
-
-// Transform a tile of the output's gradient to m, whose places are `step` apart.
-static void transform_gradient(const float* y, const Tiling& tiling, long channels, long tile, float* m, long step) {
-    for (long c = 0; c < channels; c += LANES) {
-        lanes d[16], places[PLACES];
-        tiling.read<4>(y, channels, c, tile, 0, d);
-        both_ways<output_adjoint, 4, 6>(d, places);
-        for (long k = 0; k < PLACES; k++) store(m + k * step + c, places[k]);
-    }
-}
+constexpr auto transform_input = transform<input_transform, 6, 1>;
+constexpr auto transform_gradient = transform<output_adjoint, 4, 0>;
 
 // m (TILES, groups * LANES) = v (TILES, inputs) times u (inputs, groups * LANES); m and u are `outputs` wide.
 template <long groups>
